@@ -1,0 +1,102 @@
+"""The one interface that PatchVSR variants and baselines share."""
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from patchvsr.errors import UserError, nearest
+from patchvsr.registry import Registry
+
+Progress = Callable[[float], None]
+"""Called with the finished share of one clip's work, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip to upscale. `frames` is `[T, 3, H, W]`, float32, RGB, 0..1; `name` seeds its noise with the run's seed."""
+
+    name: str
+    frames: Tensor
+    caption: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Lines of the output, in pixels, where one tile's prediction hands over to another's or stops.
+
+    A cut at `p` lies between pixels `p - 1` and `p`. `rows` are horizontal lines (y), `columns` vertical ones (x).
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What an upscaler's numbers rest on: `status` is `trained`, `untrained` or `none` (needs no weights)."""
+
+    status: str
+    sha256: dict[str, str]
+
+
+class Upscaler(ABC):
+    """Turns a low-resolution clip into `round(H * scale) x round(W * scale)` frames, as many as went in."""
+
+    name: str
+
+    @abstractmethod
+    def upscale(self, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None) -> Iterator[Tensor]:
+        """Upscale a clip.
+
+        Args:
+            clip: the low-resolution frames.
+            scale: any factor of at least 1.
+            seed: seeds whatever is random; the same seed gives the same bytes on a CPU.
+            progress: told the finished share of the work.
+
+        Yields:
+            Consecutive chunks `[t, 3, round(H * scale), round(W * scale)]`, float32, 0..1, on the CPU.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready: everything that decides the output, except clip, scale and seed."""
+
+    @property
+    def weights(self) -> Weights:
+        """The weights in use; the default is that none are needed."""
+        return Weights("none", {})
+
+    def cuts(self, height: int, width: int, frames: int) -> Cuts | None:
+        """Tile cuts in an output of this size, all steps' plans together; None where the output is not tiled."""
+        return None
+
+
+UpscalerFactory = Callable[[dict[str, str], torch.device, torch.dtype], Upscaler]
+"""Makes an upscaler from the overrides typed after its name, a device and a compute dtype."""
+
+upscalers: Registry[UpscalerFactory] = Registry("upscalers")
+
+
+def create(text: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Upscaler:
+    """The upscaler for a variant or baseline as typed, such as `bicubic` or `full:steps=4`.
+
+    Raises:
+        UserError: an unknown name or override, parts that do not go together, or weights that do not fit.
+    """
+    from patchvsr.variants import resolve, split_name, variant_names
+
+    name, overrides = split_name(text)
+    device = torch.device(device)
+    if name in upscalers:
+        return upscalers.get(name)(overrides, device, dtype)
+    if name in variant_names():
+        from patchvsr.method import PatchVSR
+
+        return PatchVSR(resolve(text), device, dtype)
+    raise UserError(f"unknown variant or baseline '{name}'{nearest(name, [*variant_names(), *upscalers.names()])}")
