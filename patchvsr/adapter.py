@@ -1,0 +1,231 @@
+"""The PatchVSR adapter: what is added to a frozen video transformer so that it super-resolves tiles.
+
+A patch branch reads the tile's upsampled frames and is added to the output of every base block; a context branch
+is attended to by every base block; conditioning encodings join the time embedding. Every path into the base ends
+in a zero-initialised layer, so an untrained adapter changes no byte of the base's output (tested).
+Source: PatchVSR (arXiv 2509.26025), sections on the patch and global branches.
+"""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, cast
+
+import torch
+from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed, WanTransformerBlock
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from patchvsr.attention import ContextKeyValue, CrossStates, decouple, text_key_value
+from patchvsr.base import Base
+from patchvsr.context import ContextEncoder, contexts
+from patchvsr.nano import ResidualBlock, fold, unfold
+from patchvsr.position import ConditioningEncoding, Place, positions
+from patchvsr.wan import TextStates, TileFeatures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterConfig:
+    """Everything that decides an adapter's weights' shapes (the part of a variant that is trained)."""
+
+    patch: bool = True
+    context: str = "global"
+    position: str = "mask"
+    patch_blocks: int = 2
+    context_blocks: int = 2
+    lora_rank: int = 16
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+Maps = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+"""Feature maps of the stem's levels, and token features of blocks."""
+
+
+class TileInput(NamedTuple):
+    """A batch of tiles of one size as the branches see them.
+
+    Attributes:
+        latents: `[B, C, T, h, w]`, the codec's latents of the tiles' upsampled frames, noise-augmented.
+        context: `[B or 1, C, T, hc, wc]`, latents of what the context branch sees, or None.
+        places: each tile's box in its frame.
+        scale: `[B]`, the upscaling factor.
+        level: `[B]`, the noise-augmentation level in 0..1.
+    """
+
+    latents: Tensor
+    context: Tensor | None
+    places: tuple[Place, ...]
+    scale: Tensor
+    level: Tensor
+
+
+class PatchBranch(nn.Module):
+    """Reads a tile's condition latents and gives one feature per base block (and per level of a nano stem).
+
+    Blocks start as copies of evenly spaced base blocks, as ControlNet's do; the projections are zero-initialised.
+    """
+
+    def __init__(self, base: Base, blocks: int) -> None:
+        super().__init__()
+        shape = base.shape
+        self.patch = (1, shape.patch // shape.stem_stride, shape.patch // shape.stem_stride)
+        self.stem = LevelStem(shape.latent_channels, shape.level_channels) if shape.level_channels else None
+        channels = shape.level_channels[-1] if shape.level_channels else shape.latent_channels
+        self.patch_embedding = nn.Conv3d(channels, shape.dim, kernel_size=self.patch, stride=self.patch)
+        self.rope = WanRotaryPosEmbed(shape.dim // shape.heads, self.patch, 1024)
+        self.blocks = nn.ModuleList()
+        for index in range(blocks):
+            block = WanTransformerBlock(shape.dim, shape.ffn_dim, shape.heads, cross_attn_norm=True)
+            block.load_state_dict(base.dit.blocks[index * shape.layers // blocks].state_dict())
+            self.blocks.append(block)
+        decouple(self.blocks)
+        self.modulation = nn.Linear(shape.dim, 6 * shape.dim)
+        self.projections = nn.ModuleList(_zero(nn.Linear(shape.dim, shape.dim)) for _ in range(shape.layers))
+        self.level_projections = nn.ModuleList(_zero(nn.Conv2d(c, c, 1)) for c in shape.level_channels)
+
+    def forward(self, latents: Tensor, condition: Tensor, text: Tensor) -> Maps:
+        """The stem's level maps and each adapter block's output; see `TileFeatures`."""
+        frames = latents.shape[2]
+        levels: tuple[Tensor, ...] = ()
+        if self.stem is not None:
+            levels = self.stem(fold(latents), condition, frames)
+            latents = unfold(levels[-1], frames)
+        rotary = self.rope(latents)
+        hidden = self.patch_embedding(latents).flatten(2).transpose(1, 2).contiguous()
+        modulation = self.modulation(F.silu(condition)).unflatten(1, (6, -1))
+        outputs = []
+        for block in self.blocks:
+            hidden = block(hidden, CrossStates(text_key_value(block.attn2, text)), modulation, rotary)
+            outputs.append(hidden)
+        return levels, tuple(outputs)
+
+    def inject(self, features: TileFeatures) -> Maps:
+        """Projected level maps, and one projected feature per base block: block j takes that of adapter block
+        floor(j N_a / N_b)."""
+        levels = tuple(p(m) for p, m in zip(self.level_projections, features.levels, strict=True))
+        count, layers = len(self.blocks), len(self.projections)
+        blocks = tuple(p(features.blocks[j * count // layers]) for j, p in enumerate(self.projections))
+        return levels, blocks
+
+
+class LevelStem(nn.Module):
+    """Convolutional stem of the patch branch, with the resolutions of the nano base's own."""
+
+    def __init__(self, latent_channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        fine, coarse = widths
+        self.conv_in = nn.Conv2d(latent_channels, fine, 3, padding=1)
+        self.fine = nn.ModuleList(ResidualBlock(fine) for _ in range(2))
+        self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
+        self.coarse = nn.ModuleList(ResidualBlock(coarse, temporal=last) for last in (False, True))
+
+    def forward(self, maps: Tensor, condition: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        """Maps at the latents' resolution and at half of it, from `[B * T, C, h, w]`."""
+        fine = self.conv_in(maps)
+        for block in self.fine:
+            fine = block(fine, None, frames)
+        coarse = self.down(fine)
+        for block in self.coarse:
+            coarse = block(coarse, None, frames)
+        return fine, coarse
+
+
+class Adapter(nn.Module):
+    """All trainable parts except LoRA, for one base. Built by the config; parts that are off do not exist.
+
+    `dropped` names parts (`patch`, `context`, `position`) that were trained but are left out at inference.
+    """
+
+    def __init__(self, base: Base, config: AdapterConfig) -> None:
+        super().__init__()
+        shape, view = base.shape, contexts.get(config.context)
+        self.config = config
+        self.dropped: frozenset[str] = frozenset()
+        self.latent_patch = shape.patch
+        self.position = positions.get(config.position)(shape.dim)
+        crop = self.position.uses_crop
+        self.condition = ConditioningEncoding(shape.dim, crop, zero=True)
+        self.patch_branch = PatchBranch(base, config.patch_blocks) if config.patch else None
+        self.patch_condition = ConditioningEncoding(shape.dim, crop, zero=False) if config.patch else None
+        self.context_encoder: ContextEncoder | None = None
+        self.context_condition: ConditioningEncoding | None = None
+        self.context_attention = nn.ModuleList()
+        if view is not None:
+            channels = shape.latent_channels + self.position.mask_channels
+            self.context_encoder = ContextEncoder(
+                channels, shape.patch, shape.dim, shape.heads, shape.ffn_dim, config.context_blocks
+            )
+            # An encoding that shares one context among all tiles must keep the crop out of it.
+            crop = crop and not self.position.shares_context
+            self.context_condition = ConditioningEncoding(shape.dim, crop, zero=False)
+            self.context_attention.extend(ContextKeyValue(shape.dim, shape.heads) for _ in range(shape.layers))
+
+    @property
+    def gates(self) -> tuple[Tensor, ...]:
+        """The context gates, one per base block; empty without a context branch."""
+        return tuple(cast(ContextKeyValue, layer).gate for layer in self.context_attention)
+
+    def encode_context(self, tile: TileInput, text: TextStates) -> Tensor | None:
+        """Context tokens `[B, N, dim]` without the position's own token; None without a context branch."""
+        if self.context_encoder is None or self.context_condition is None or tile.context is None:
+            return None
+        if "context" in self.dropped:
+            return None
+        latents = tile.context
+        if not self.position.shares_context:
+            latents = latents.expand(len(tile.places), -1, -1, -1, -1)
+        if self.position.mask_channels:
+            height, width = latents.shape[-2:]
+            masks = [self.position.mask(place, height, width, latents) for place in tile.places]
+            if "position" in self.dropped:
+                masks = [torch.zeros_like(m) for m in masks if m is not None]
+            mask = torch.stack([m for m in masks if m is not None])[:, :, None].expand(-1, -1, latents.shape[2], -1, -1)
+            latents = torch.cat([latents, mask], dim=1)
+        batch = latents.shape[0]
+        condition = self.context_condition(tile.scale[:batch], tile.level[:batch], self._crops(tile)[:batch])
+        return self.context_encoder(latents, condition, text.tokens)
+
+    def encode(self, tile: TileInput, text: TextStates, context: Tensor | None = None) -> TileFeatures:
+        """Everything the base needs of a batch of tiles, independent of the denoising step.
+
+        Args:
+            tile: the tiles.
+            text: the prompt, as `wan.encode_text` gives it.
+            context: tokens from an earlier `encode_context`, where one context serves many tiles.
+        """
+        crops = self._crops(tile)
+        levels: tuple[Tensor, ...] = ()
+        blocks: tuple[Tensor, ...] = ()
+        if self.patch_branch is not None and self.patch_condition is not None and "patch" not in self.dropped:
+            condition = self.patch_condition(tile.scale, tile.level, crops)
+            levels, blocks = self.patch_branch(tile.latents, condition, text.tokens)
+        if context is None:
+            context = self.encode_context(tile, text)
+        keys: tuple = ()
+        if context is not None:
+            tokens = [self.position.token(place, context) for place in tile.places]
+            extra = torch.cat([t for t in tokens if t is not None]) if tokens[0] is not None else None
+            if extra is not None:
+                context = torch.cat([context.expand(len(tokens), -1, -1), extra], dim=1)
+            keys = tuple(layer(context) for layer in self.context_attention)
+        dropped = "position" in self.dropped
+        starts = {(0, 0) if dropped else self.position.rope_start(p, self.latent_patch) for p in tile.places}
+        if len(starts) > 1:
+            raise ValueError("tiles of one batch must share their rotary start; run them one by one")
+        return TileFeatures(levels, blocks, keys, self.condition(tile.scale, tile.level, crops), starts.pop())
+
+    def _crops(self, tile: TileInput) -> Tensor:
+        rows = [(0.0, 0.0, 1.0, 1.0) if "position" in self.dropped else place.fractions() for place in tile.places]
+        return torch.tensor(rows, dtype=torch.float32, device=tile.latents.device)
+
+
+def _crops(tile: TileInput) -> Tensor:
+    return torch.tensor([p.fractions() for p in tile.places], dtype=torch.float32, device=tile.latents.device)
+
+
+def _zero(layer: nn.Module) -> nn.Module:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer

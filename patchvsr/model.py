@@ -1,0 +1,124 @@
+"""Base, adapter and LoRA as one model, with saving and loading of what was trained."""
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from patchvsr.adapter import Adapter, AdapterConfig
+from patchvsr.base import Base
+from patchvsr.errors import UserError
+from patchvsr.wan import TextStates, TileFeatures
+
+LORA_LINEAR = r"(to_q|to_k|to_v|to_out\.0|net\.0\.proj|net\.2)"
+LORA_CONV = r"(conv_in|conv_1|conv_2|up|down|conv_out)"
+
+
+class PatchVSRModel(nn.Module):
+    """A frozen base with its adapter.
+
+    Args:
+        base: the video transformer; its parameters are frozen, LoRA is added to it where the config asks for it.
+        config: the adapter's.
+
+    Attributes:
+        fixed_prompt: the fixed prompt's embeddings `[1, L, text_dim]`, saved with the adapter.
+    """
+
+    fixed_prompt: Tensor
+
+    def __init__(self, base: Base, config: AdapterConfig) -> None:
+        super().__init__()
+        base.requires_grad_(False)
+        self.base = base
+        self.adapter = Adapter(base, config)
+        self.register_buffer("fixed_prompt", torch.zeros(1, 1, base.shape.text_dim))
+        if config.lora_rank:
+            add_lora(base, config.lora_rank)
+
+    @property
+    def config(self) -> AdapterConfig:
+        """The adapter's config."""
+        return self.adapter.config
+
+    def velocity(self, latents: Tensor, t: Tensor, text: TextStates, features: TileFeatures) -> Tensor:
+        """Velocity `[B, C, T, h, w]`, float32, of a batch of noisy tiles at time t `[B]`."""
+        levels: tuple[Tensor, ...] = ()
+        injections: tuple[Tensor, ...] = ()
+        if self.adapter.patch_branch is not None and features.blocks:
+            levels, injections = self.adapter.patch_branch.inject(features)
+        return self.base.velocity(latents, t, text, features, levels, injections, self.adapter.gates)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The adapter, LoRA and the fixed prompt by name: all that training changes."""
+        state = {f"adapter.{name}": value for name, value in self.adapter.state_dict().items()}
+        state |= {f"base.{name}": value for name, value in self.base.state_dict().items() if "lora_" in name}
+        return state | {"fixed_prompt": self.fixed_prompt}
+
+    def load_trained_state(self, state: dict[str, Tensor], source: str) -> None:
+        """Load what `trained_state` gave, strictly.
+
+        Raises:
+            UserError: keys or shapes that do not match; the message names the first of them.
+        """
+        load_strictly(self, state, self.trained_state(), source)
+
+
+def load_strictly(module: nn.Module, state: dict[str, Tensor], expected: dict[str, Tensor], source: str) -> None:
+    """Copy `state` into `module` if its names and shapes are exactly those of `expected`.
+
+    Raises:
+        UserError: they are not; the message names the first difference.
+    """
+    missing, unexpected = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or unexpected:
+        what = f"lacks '{missing[0]}'" if missing else f"has an unexpected '{unexpected[0]}'"
+        raise UserError(
+            f"{source} does not fit this model: it {what} ({len(missing)} keys missing, {len(unexpected)} unexpected); "
+            "use the weights of this variant's own arm"
+        )
+    for name, value in state.items():
+        if value.shape != expected[name].shape and name != "fixed_prompt":
+            raise UserError(
+                f"{source} does not fit this model: '{name}' is {tuple(value.shape)}, "
+                f"expected {tuple(expected[name].shape)}; use the weights of this variant's own arm"
+            )
+    if "fixed_prompt" in state:
+        module.fixed_prompt = state["fixed_prompt"].to(expected["fixed_prompt"])
+    rest = {name: value for name, value in state.items() if name != "fixed_prompt"}
+    module.load_state_dict(rest, strict=False)
+
+
+def add_lora(base: Base, rank: int) -> None:
+    """Add LoRA of `rank` to the base's attention and feed-forward layers, and to a nano stem's convolutions (peft)."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    linear = [n for n, m in base.named_modules() if isinstance(m, nn.Linear) and re.search(LORA_LINEAR + "$", n)]
+    convolutions = [n for n, m in base.named_modules() if isinstance(m, nn.Conv2d) and re.search(LORA_CONV + "$", n)]
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=linear + convolutions)
+    inject_adapter_in_model(config, base)
+
+
+def merge_lora(base: Base) -> None:
+    """Fold LoRA into the base's own weights (in place), so that inference pays nothing for it."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, module in list(base.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            parent, _, child = name.rpartition(".")
+            setattr(base.get_submodule(parent), child, module.get_base_layer())
+
+
+def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, Any], dtype: torch.dtype) -> None:
+    """Write a safetensors file; `metadata` goes into its header as JSON under `patchvsr`. Atomic."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in state.items()}
+    temporary = path.with_name(path.name + ".part")
+    save_file(tensors, temporary, metadata={"patchvsr": json.dumps(metadata, sort_keys=True)})
+    temporary.replace(path)

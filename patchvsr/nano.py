@@ -1,0 +1,153 @@
+"""Nano: a small rectified-flow video transformer that learns on two CPU cores.
+
+A `WanTransformer3DModel` works at 1/16 of the frame; around it stand a convolutional stem and head at 1/4 and 1/8
+with skips, because bare 16-pixel tokens learn too slowly to draw fine detail at this size. Nothing in the stem and
+head looks at a whole tile (norms act per position), so a tile's tone does not depend on where the tile was cut.
+"""
+from __future__ import annotations
+
+import torch
+from diffusers import ConfigMixin, ModelMixin, WanTransformer3DModel
+from diffusers.configuration_utils import register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from patchvsr import wan
+from patchvsr.wan import TextStates, TileFeatures
+
+
+def fold(latents: Tensor) -> Tensor:
+    """`[B, C, T, h, w]` to `[B * T, C, h, w]`, channels last."""
+    return latents.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def unfold(maps: Tensor, frames: int) -> Tensor:
+    """`[B * T, C, h, w]` to `[B, C, T, h, w]`."""
+    return maps.unflatten(0, (-1, frames)).transpose(1, 2)
+
+
+class PositionNorm(nn.Module):
+    """RMS norm over the channels of every position of `[N, C, h, w]`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Same shape and dtype."""
+        rows = maps.permute(0, 2, 3, 1)
+        return F.rms_norm(rows, (rows.shape[-1],), self.weight.to(rows.dtype), 1e-6).permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a skip, scaled and shifted by a time embedding of width `embedding` (0: none).
+
+    With `temporal`, a 1x1 convolution over each position's previous, own and next frame follows (zero-initialised).
+    """
+
+    def __init__(self, channels: int, embedding: int = 0, temporal: bool = False) -> None:
+        super().__init__()
+        self.norm = PositionNorm(channels)
+        self.modulation = nn.Linear(embedding, 2 * channels) if embedding else None
+        self.conv_1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv_2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.temporal = nn.Conv2d(3 * channels, channels, 1) if temporal else None
+        if self.temporal is not None:
+            nn.init.zeros_(self.temporal.weight)
+            nn.init.zeros_(self.temporal.bias)  # type: ignore[arg-type]
+
+    def forward(self, maps: Tensor, embedding: Tensor | None, frames: int) -> Tensor:
+        """`[B * T, C, h, w]` and `[B, embedding]` to `[B * T, C, h, w]`."""
+        hidden = self.norm(maps)
+        if self.modulation is not None and embedding is not None:
+            scale, shift = self.modulation(F.silu(embedding)).repeat_interleave(frames, 0)[..., None, None].chunk(2, 1)
+            hidden = hidden * (1 + scale) + shift
+        maps = maps + self.conv_2(F.silu(self.conv_1(hidden)))
+        if self.temporal is None:
+            return maps
+        clip = maps.unflatten(0, (-1, frames))
+        edge = torch.zeros_like(clip[:, :1])
+        around = torch.cat([torch.cat([edge, clip[:, :-1]], 1), clip, torch.cat([clip[:, 1:], edge], 1)], 2)
+        around = around.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return maps + self.temporal(F.silu(around))
+
+
+class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
+    """The nano base. Its network predicts what the best linear estimate of the clean latents misses.
+
+    Args:
+        latent_channels: channels of the codec's latents.
+        widths: channels at the latents' resolution and at half of it.
+        dim: width of the transformer; must be a multiple of `heads`.
+        heads, layers, ffn_dim: of the transformer.
+        text_dim: width of the prompt embeddings.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int = 48,
+        widths: tuple[int, int] = (48, 96),
+        dim: int = 128,
+        heads: int = 2,
+        layers: int = 3,
+        ffn_dim: int = 512,
+        text_dim: int = 64,
+    ) -> None:
+        super().__init__()
+        fine, coarse = widths
+        self.dit = WanTransformer3DModel(
+            patch_size=(1, 2, 2),
+            num_attention_heads=heads,
+            attention_head_dim=dim // heads,
+            in_channels=coarse,
+            out_channels=coarse,
+            text_dim=text_dim,
+            freq_dim=64,
+            ffn_dim=ffn_dim,
+            num_layers=layers,
+            rope_max_seq_len=1024,
+        )
+        self.conv_in = nn.Conv2d(latent_channels, fine, 3, padding=1)
+        self.fine_in = ResidualBlock(fine, dim)
+        self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
+        self.coarse_in = ResidualBlock(coarse, dim, temporal=True)
+        self.coarse_out = ResidualBlock(coarse, dim, temporal=True)
+        self.up = nn.Conv2d(coarse, 4 * fine, 1)
+        self.fine_out = ResidualBlock(fine, dim)
+        self.norm_out = PositionNorm(fine)
+        self.conv_out = nn.Conv2d(fine, latent_channels, 3, padding=1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
+
+    def forward(
+        self,
+        latents: Tensor,
+        t: Tensor,
+        text: TextStates,
+        features: TileFeatures,
+        levels: tuple[Tensor, ...] = (),
+        injections: tuple[Tensor, ...] = (),
+        gates: tuple[Tensor, ...] = (),
+    ) -> Tensor:
+        """Velocity `[B, C, T, h, w]` (float32) of noisy latents at time t `[B]`; h and w are multiples of 4.
+
+        `levels` are the patch branch's projected maps for the two resolutions of the stem, `[B * T, C, h, w]`.
+        """
+        frames = latents.shape[2]
+        noise_share = t.view(-1, 1, 1, 1, 1).float()
+        norm = (1 - noise_share) ** 2 + noise_share**2
+        noisy = (latents.float() / norm.sqrt()).to(self.conv_in.weight.dtype)
+        embedding = wan.embed_time(self.dit, t, noisy, features.condition)
+        fine = self.conv_in(fold(noisy))
+        fine = self.fine_in(fine + levels[0] if levels else fine, embedding, frames)
+        coarse = self.down(fine)
+        coarse = self.coarse_in(coarse + levels[1] if levels else coarse, embedding, frames)
+        tokens = wan.forward(self.dit, unfold(coarse, frames), embedding, text, features, injections, gates)
+        hidden = self.coarse_out(coarse + fold(tokens), embedding, frames)
+        hidden = self.fine_out(fine + F.pixel_shuffle(self.up(hidden), 2), embedding, frames)
+        raw = unfold(self.conv_out(F.silu(self.norm_out(hidden))), frames).float()
+        # Preconditioning for z_t = (1 - t) x0 + t eps with unit variances (as EDM does for its own noise schedule):
+        # x0 = z (1 - t) / norm + raw t / sqrt(norm), and v = (z - x0) / t, which needs no division by t:
+        return latents.float() * (2 * noise_share - 1) / norm - raw / norm.sqrt()
