@@ -1,0 +1,79 @@
+"""The weights that ship with the package: the nano base and its trained arms.
+
+`patchvsr/checkpoints/manifest.json` lists each file with its sha256; a file is checked against it whenever it is
+read. Files are safetensors with their metadata as JSON in the header.
+"""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from patchvsr.base import Base, BaseDefinition
+from patchvsr.model import load_strictly
+from patchvsr.prompt import ByteTextEncoder
+from patchvsr.weights import load_safetensors, sha256_file
+
+FOLDER = Path(str(resources.files("patchvsr") / "checkpoints"))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One packaged file: its path and the sha256 that the manifest gives."""
+
+    path: Path
+    sha256: str
+
+    def load(self) -> dict[str, Tensor]:
+        """The tensors, after the hash was checked.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        return load_safetensors(self.path, self.sha256)
+
+
+def find(kind: str, name: str) -> Checkpoint | None:
+    """The packaged checkpoint of a base (`bases`) or an arm (`arms`); None where none was trained."""
+    entry = manifest().get(kind, {}).get(name)
+    return None if entry is None else Checkpoint(FOLDER / entry["file"], entry["sha256"])
+
+
+def manifest() -> dict[str, dict[str, dict[str, str]]]:
+    """The packaged manifest; empty where nothing was trained."""
+    path = FOLDER / "manifest.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def register(kind: str, name: str, file: Path) -> None:
+    """Enter a file that lies in the packaged folder into the manifest."""
+    data = manifest()
+    data.setdefault(kind, {})[name] = {"file": file.name, "sha256": sha256_file(file)}
+    (FOLDER / "manifest.json").write_text(json.dumps(data, indent=2, sort_keys=True) + "\n")
+
+
+def base_state(base: Base, text_encoder: ByteTextEncoder) -> dict[str, Tensor]:
+    """What stage 1 trains, by name."""
+    state = {f"model.{name}": value for name, value in base.model.state_dict().items()}
+    return state | {f"text_encoder.{name}": value for name, value in text_encoder.state_dict().items()}
+
+
+def load_nano(definition: BaseDefinition, checkpoint: Checkpoint | None) -> tuple[Base, ByteTextEncoder]:
+    """The nano base with its text encoder; random weights without a checkpoint.
+
+    Raises:
+        UserError: the checkpoint is damaged or of another shape.
+    """
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        base = Base.build(definition)
+        text_encoder = ByteTextEncoder(base.shape.text_dim)
+    if checkpoint is not None:
+        both = torch.nn.ModuleDict({"model": base.model, "text_encoder": text_encoder})
+        state = {name: value.float() for name, value in checkpoint.load().items()}
+        load_strictly(both, state, base_state(base, text_encoder), str(checkpoint.path))
+    return base, text_encoder

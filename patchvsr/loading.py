@@ -1,0 +1,143 @@
+"""From a variant's spec to a model with weights, and what is known about those weights."""
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from patchvsr import checkpoints
+from patchvsr.base import Base, BaseDefinition, cast, define
+from patchvsr.codec import Codec, WanCodec, codecs
+from patchvsr.errors import UserError
+from patchvsr.model import PatchVSRModel, merge_lora
+from patchvsr.prompt import ByteTextEncoder
+from patchvsr.upscaler import Weights
+from patchvsr.variants import VariantSpec, resolve
+from patchvsr.weights import load_safetensors, sha256_file
+
+
+def load_codec(spec: VariantSpec, definition: BaseDefinition, device: torch.device, dtype: torch.dtype) -> Codec:
+    """The base's codec.
+
+    Raises:
+        UserError: a codec that needs weights and got none, or a folder without them.
+    """
+    kind = codecs.get(definition.codec)
+    if kind is not WanCodec:
+        return kind()
+    if not spec.codec_weights:
+        raise UserError(
+            f"codec 'wan' of base '{spec.base}' needs weights: give the folder of diffusers' AutoencoderKLWan, "
+            f"as in {spec.name}:codec_weights=DIR"
+        )
+    return WanCodec.from_diffusers(Path(spec.codec_weights), device, dtype)
+
+
+def load_model(
+    spec: VariantSpec, device: torch.device, dtype: torch.dtype
+) -> tuple[PatchVSRModel, ByteTextEncoder | None, Weights]:
+    """Base, adapter and LoRA (merged), ready for inference.
+
+    Returns:
+        The model, the base's text encoder if it has one, and the status of the weights: `trained` only where base
+        and adapter both came from files.
+
+    Raises:
+        UserError: files that are missing, damaged or of another shape.
+    """
+    definition = define(spec.base)
+    hashes: dict[str, str] = {}
+    base, text_encoder, base_trained = _load_base(spec, definition, dtype, hashes)
+    owner = _weights_owner(spec)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        model = PatchVSRModel(base, owner.adapter_config())
+    state = _arm_state(spec, owner, hashes)
+    if state is not None:
+        model.load_trained_state(*state)
+    elif text_encoder is not None:
+        with torch.no_grad():
+            model.fixed_prompt = text_encoder([definition.prompt])
+    if spec.dropped_at_inference:
+        _drop(model, owner, spec)
+    merge_lora(model.base)
+    cast(model, dtype)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+    status = "trained" if base_trained and state is not None else "untrained"
+    return model.to(device).eval().requires_grad_(False), text_encoder, Weights(status, hashes)
+
+
+def _load_base(
+    spec: VariantSpec, definition: BaseDefinition, dtype: torch.dtype, hashes: dict[str, str]
+) -> tuple[Base, ByteTextEncoder | None, bool]:
+    path = Path(spec.base_weights) if spec.base_weights else None
+    if definition.kind == "nano":
+        found = checkpoints.find("bases", spec.base)
+        if path is not None:
+            if not path.is_file():
+                raise UserError(f"base_weights={path} of '{spec.name}' does not exist; give a safetensors file")
+            found = checkpoints.Checkpoint(path, sha256_file(path))
+        base, text_encoder = checkpoints.load_nano(definition, found)
+        if found is not None:
+            hashes["base"] = found.sha256
+        return base, text_encoder, found is not None
+    if path is None:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            return Base.build(definition), None, False
+    base = Base.from_diffusers(definition, path, dtype)
+    for file in sorted(path.rglob("*.safetensors")):
+        hashes[f"base/{file.name}"] = sha256_file(file)
+    return base, None, True
+
+
+def _weights_owner(spec: VariantSpec) -> VariantSpec:
+    """The variant whose arm's weights are loaded: `full` where parts are dropped at inference, else the spec itself."""
+    if not spec.dropped_at_inference:
+        return spec
+    full = resolve("full")
+    kept = ("name", "base", "weights", "base_weights", "patch_blocks", "context_blocks")
+    return replace(full, **{key: getattr(spec, key) for key in kept})
+
+
+def _arm_state(
+    spec: VariantSpec, owner: VariantSpec, hashes: dict[str, str]
+) -> tuple[dict[str, Tensor], str] | None:
+    if spec.weights:
+        path = Path(spec.weights)
+        if not path.is_file():
+            raise UserError(f"weights={path} of '{spec.name}' does not exist; give a safetensors file")
+        found: checkpoints.Checkpoint | None = checkpoints.Checkpoint(path, sha256_file(path))
+    else:
+        found = checkpoints.find("arms", owner.arm)
+    if found is None:
+        return None
+    hashes["adapter"] = found.sha256
+    return {name: value.float() for name, value in load_safetensors(found.path, found.sha256).items()}, str(found.path)
+
+
+def _drop(model: PatchVSRModel, owner: VariantSpec, spec: VariantSpec) -> None:
+    """Leave out of a full model what the spec lacks; parts of another kind cannot be swapped in."""
+    dropped = set()
+    if not spec.patch:
+        dropped.add("patch")
+    for part in ("context", "position"):
+        wanted, trained = getattr(spec, part), getattr(owner, part)
+        if wanted == trained:
+            continue
+        if wanted not in ("none", "crop"):
+            raise UserError(
+                f"'{spec.name}' with dropped_at_inference=true asks for {part}={wanted}, but '{owner.arm}' was trained "
+                f"with {trained}; a part can be dropped (none), not exchanged"
+            )
+        if wanted == "none":
+            dropped.add(part)
+    if not spec.lora and owner.lora:
+        for name, parameter in model.base.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.zeros_(parameter)
+    model.adapter.dropped = frozenset(dropped)

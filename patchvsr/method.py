@@ -1,0 +1,180 @@
+"""PatchVSR as an upscaler: a variant's spec in, any clip to any size."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from patchvsr.base import define
+from patchvsr.chunks import blend_chunks, chunk_spans
+from patchvsr.context import contexts
+from patchvsr.degradation import resize_bicubic
+from patchvsr.errors import UserError
+from patchvsr.loading import load_codec, load_model
+from patchvsr.modulation import cut_lines, modulations
+from patchvsr.noise import NoiseField
+from patchvsr.sampling import ChunkSampler, SamplingSettings, samplers
+from patchvsr.tiling import tilings
+from patchvsr.upscaler import Clip, Cuts, Progress, Upscaler, Weights
+from patchvsr.variants import VariantSpec
+from patchvsr.wan import TextStates
+
+
+class PatchVSR(Upscaler):
+    """A variant, ready to run.
+
+    Args:
+        spec: resolved; fields that say "the base's own" are filled in here.
+        device: where the model runs; frames and latents stay on the CPU.
+        dtype: of the model's weights and activations.
+
+    Raises:
+        UserError: parts or weights that do not go together.
+    """
+
+    def __init__(self, spec: VariantSpec, device: torch.device, dtype: torch.dtype) -> None:
+        self.name = spec.name
+        self.definition = define(spec.base)
+        self.spec = spec = _fill(spec)
+        self.device, self.dtype = device, dtype
+        self.codec = load_codec(spec, self.definition, device, dtype)
+        self.patch = 1
+        self._weights = Weights("none", {})
+        if not spec.diffusion:
+            return
+        self.model, self.text_encoder, self._weights = load_model(spec, device, dtype)
+        self.patch = self.model.base.shape.patch
+        if spec.tile % (self.patch * self.codec.spatial):
+            raise UserError(
+                f"tile={spec.tile} of '{spec.name}' must be a multiple of {self.patch * self.codec.spatial} pixels"
+            )
+        view = contexts.get(spec.context)
+        settings = SamplingSettings(
+            tiling=tilings.get(spec.tiling)(overlap=spec.overlap),
+            modulation=modulations.get(spec.modulation)(),
+            sampler=samplers.get(spec.sampler)(),
+            steps=spec.steps,
+            shift=spec.shift,
+            tile=spec.tile // self.codec.spatial,
+            level=spec.augmentation,
+            tile_batch=spec.tile_batch,
+            cache_mib=spec.cache_mib,
+        )
+        self.sampler = ChunkSampler(self.model, self.codec, view() if view else None, settings)
+
+    @property
+    def weights(self) -> Weights:
+        """Status and hashes of the base's and the adapter's files."""
+        return self._weights
+
+    def describe(self) -> dict[str, Any]:
+        """The resolved spec, the hashes of the weights, and the dtype and kind of device."""
+        spec = {key: value for key, value in self.spec.to_dict().items() if not key.endswith("weights")}
+        return {
+            "kind": "patchvsr",
+            "spec": spec,
+            "arm": self.spec.arm if self.spec.diffusion else None,
+            "weights": {"status": self.weights.status, **self.weights.sha256},
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": self.device.type,
+        }
+
+    def cuts(self, height: int, width: int, frames: int) -> Cuts | None:
+        """Where the plans of all steps cut an output of this size."""
+        if not self.spec.diffusion:
+            return None
+        settings, spatial = self.sampler.settings, self.codec.spatial
+        lines = []
+        for size in (height, width):
+            length = self._padded(size) // spatial
+            tile = min(settings.tile, length)
+            found = cut_lines(settings.tiling, settings.modulation, length, tile, settings.steps)
+            lines.append(tuple(sorted({round(cut * spatial) for cut in found if 0 < round(cut * spatial) < size})))
+        return Cuts(*lines)
+
+    def upscale(self, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None) -> Iterator[Tensor]:
+        """See `Upscaler.upscale`. Long clips run in chunks whose shared frames are cross-faded.
+
+        Raises:
+            UserError: a scale below 1, or a caption prompt for a clip without a caption.
+        """
+        if scale < 1:
+            raise UserError(f"scale {scale} of clip '{clip.name}' is below 1; PatchVSR only enlarges")
+        tell = progress or (lambda share: None)
+        spans = chunk_spans(len(clip.frames), self.spec.frames, self.spec.frame_overlap)
+        text = self._text(clip) if self.spec.diffusion else None
+        noise = NoiseField(seed, clip.name)
+
+        def chunks() -> Iterator[Tensor]:
+            for index, (start, stop) in enumerate(spans):
+                part = lambda share, index=index: tell((index + share) / len(spans))  # noqa: E731
+                yield self._chunk(clip.frames[start:stop], scale, start, noise, text, part)
+
+        for chunk in blend_chunks(spans, chunks()):
+            yield chunk.clamp_(0, 1)
+
+    def _chunk(
+        self, frames: Tensor, scale: float, first: int, noise: NoiseField, text: TextStates | None, progress: Progress
+    ) -> Tensor:
+        height, width = (round(size * scale) for size in frames.shape[-2:])
+        up = resize_bicubic(frames, height, width)
+        up = up.clone() if up.data_ptr() == frames.data_ptr() else up  # it is written over below
+        missing = self.codec.padded_frames(len(up)) - len(up)
+        if missing:
+            up = torch.cat([up, up[-1:].expand(missing, -1, -1, -1)])
+        short = (self._padded(height) - height, self._padded(width) - width)
+        if any(short):
+            up = F.pad(up, (0, short[1], 0, short[0]), "replicate")
+        if text is None:
+            out = self._decode(self.codec.encode(up), None, up)
+            progress(1.0)
+        else:
+            out = self._decode(self.sampler.sample(up, scale, noise, first, text, progress), self.definition, up)
+        return out[: len(frames), :, :height, :width]
+
+    def _decode(self, latents: Tensor, definition: Any, up: Tensor) -> Tensor:
+        """Frames of the latents, written over `up`; a codec without temporal compression goes frame by frame."""
+        std = definition.residual_std if definition is not None else None
+        parts = range(len(up)) if self.codec.temporal == 1 else [slice(None)]
+        for part in parts:
+            index = slice(part, part + 1) if isinstance(part, int) else part
+            piece = latents[:, index]
+            if std is not None:
+                piece = piece * std + self.codec.encode(up[index]).cpu()
+            up[index] = self.codec.decode(piece).cpu()
+        return up
+
+    def _padded(self, size: int) -> int:
+        unit = self.patch * self.codec.spatial
+        return -(-size // unit) * unit
+
+    @torch.inference_mode()
+    def _text(self, clip: Clip) -> TextStates:
+        if self.spec.prompt == "fixed":
+            embeddings = self.model.fixed_prompt
+        else:
+            if self.text_encoder is None:
+                raise UserError(f"base '{self.spec.base}' has no text encoder here; use prompt=fixed")
+            if self.spec.prompt == "caption" and not clip.caption:
+                raise UserError(
+                    f"'{self.name}' needs a caption, and clip '{clip.name}' has none; use a variant with prompt=fixed"
+                )
+            embeddings = self.text_encoder([clip.caption if self.spec.prompt == "caption" and clip.caption else ""])
+        return self.model.base.encode_text(embeddings.to(self.device))
+
+
+def _fill(spec: VariantSpec) -> VariantSpec:
+    """The spec with the base's own values where it leaves the choice to the base."""
+    base = define(spec.base)
+    return replace(
+        spec,
+        steps=spec.steps or base.steps,
+        shift=spec.shift or base.shift,
+        tile=spec.tile or base.tile,
+        frames=spec.frames or base.frames,
+        augmentation=base.augmentation[2] if spec.augmentation < 0 else spec.augmentation,
+    )

@@ -1,0 +1,166 @@
+"""A whole variant on small frames: sizes, determinism, caches, and what changes the output."""
+from __future__ import annotations
+
+import pytest
+import torch
+
+from patchvsr import checkpoints
+from patchvsr.errors import UserError
+from patchvsr.method import PatchVSR
+from patchvsr.upscaler import Clip, create
+from patchvsr.variants import resolve
+
+CPU = torch.device("cpu")
+
+
+def clip(frames: int = 2, height: int = 24, width: int = 20, name: str = "c", caption: str | None = None) -> Clip:
+    generator = torch.Generator().manual_seed(3)
+    return Clip(name, torch.rand(frames, 3, height, width, generator=generator), caption)
+
+
+def run(text: str, source: Clip, scale: float = 4, seed: int = 0) -> torch.Tensor:
+    return torch.cat(list(PatchVSR(resolve(text), CPU, torch.float32).upscale(source, scale, seed)))
+
+
+SMALL = "tile=32,augmentation=0.05"
+
+
+def variant(name: str, extra: str = "") -> str:
+    return f"{name}:{SMALL}{',' + extra if extra else ''}"
+
+
+@pytest.mark.parametrize("scale", [1, 2, 2.5, 4])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (13, 9), (24, 20)])
+def test_outputs_have_exactly_the_rounded_size(scale, height, width):
+    out = run(variant("full"), clip(1, height, width), scale)
+    assert out.shape == (1, 3, round(height * scale), round(width * scale))
+    assert out.min() >= 0 and out.max() <= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        variant(name)
+        for name in (
+            "full", "average", "gaussian", "no_modulation", "shifted", "full_attention", "no_global", "no_pos",
+            "no_lora", "no_patch",
+        )
+    ]
+    + [
+        variant("full", "position=box"), variant("full", "position=rope_offset"), variant("full", "position=crop"),
+        variant("full", "context=neighbourhood,position=box"), variant("full", "tiling=overlapped,modulation=average"),
+        variant("full", "base=wan-tiny"), variant("full", "prompt=empty"),
+    ],
+)  # fmt: skip
+def test_every_composition_runs_and_the_same_seed_gives_the_same_bytes(text):
+    first, second, other = run(text, clip()), run(text, clip()), run(text, clip(), seed=1)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_tile_batch_and_cache_do_not_change_a_byte():
+    reference = run(variant("full"), clip())
+    for change in ("tile_batch=1", "tile_batch=3", "cache_mib=0"):
+        assert torch.equal(run(variant("full", change), clip()), reference)
+
+
+def test_noise_belongs_to_the_clip():
+    assert not torch.equal(run(variant("full"), clip(name="a")), run(variant("full"), clip(name="b")))
+
+
+def test_a_long_clip_runs_in_chunks_and_keeps_its_frames():
+    long = clip(7)
+    out = run(variant("full", "frames=3,frame_overlap=1"), long, 2)
+    assert len(out) == 7
+    shares: list[float] = []
+    upscaler = PatchVSR(resolve(variant("full", "frames=3,frame_overlap=1")), CPU, torch.float32)
+    list(upscaler.upscale(long, 2, progress=shares.append))
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
+
+
+def test_the_clip_that_is_given_is_not_written_to():
+    source = clip()
+    before = source.frames.clone()
+    run(variant("no_diffusion"), source, 1)
+    assert torch.equal(source.frames, before)
+
+
+def test_the_control_is_the_upsampled_video():
+    from patchvsr.degradation import resize_bicubic
+
+    source = clip()
+    expected = resize_bicubic(source.frames, 96, 80).clamp(0, 1)
+    torch.testing.assert_close(run("no_diffusion", source), expected, atol=1e-5, rtol=0)
+
+
+def test_cuts_are_inside_the_output_and_cover_all_steps():
+    disjoint = PatchVSR(resolve(variant("no_modulation")), CPU, torch.float32).cuts(96, 80, 2)
+    shifted = PatchVSR(resolve(variant("shifted")), CPU, torch.float32).cuts(96, 80, 2)
+    assert disjoint.rows == (32, 64)
+    assert len(shifted.rows) > len(disjoint.rows)
+    assert all(0 < cut < 80 for cut in (*disjoint.columns, *shifted.columns))
+    assert PatchVSR(resolve("no_diffusion"), CPU, torch.float32).cuts(96, 80, 2) is None
+
+
+def test_only_arms_with_packaged_weights_are_trained():
+    trained = checkpoints.manifest()["arms"]
+    for name in ("full", "shifted", "no_global", "no_pos"):
+        assert resolve(name).arm in trained
+        assert PatchVSR(resolve(name), CPU, torch.float32).weights.status == "trained"
+    assert PatchVSR(resolve("full:base=wan-tiny"), CPU, torch.float32).weights.status == "untrained"
+    assert PatchVSR(resolve("full:position=box"), CPU, torch.float32).weights.status == "untrained"
+
+
+def test_arms_are_different_weights_and_hashes_are_reported():
+    arms = [PatchVSR(resolve(name), CPU, torch.float32) for name in ("full", "no_global", "no_pos")]
+    assert len({arm.weights.sha256["adapter"] for arm in arms}) == 3
+    assert len({arm.weights.sha256["base"] for arm in arms}) == 1
+
+
+def test_dropping_at_inference_is_neither_full_nor_the_trained_arm():
+    dropped = PatchVSR(resolve("no_global:dropped_at_inference=true"), CPU, torch.float32)
+    full, retrained = (PatchVSR(resolve(n), CPU, torch.float32) for n in ("full", "no_global"))
+    assert dropped.weights.sha256["adapter"] == full.weights.sha256["adapter"]
+    outputs = [torch.cat(list(u.upscale(clip(), 4))) for u in (dropped, full, retrained)]
+    assert not torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("full:weights=/no/such/file", "weights=/no/such/file of 'full' does not exist"),
+        ("full:base=wan2.1-1.3b", "codec 'wan' of base 'wan2.1-1.3b' needs weights"),
+        ("full:base=wan-tiny,base_weights=/no/such", "holds no diffusers transformer"),
+        ("full:tile=40", "must be a multiple of 16 pixels"),
+        ("full:position=box,dropped_at_inference=true", "can be dropped"),
+        ("fulll", "unknown variant or baseline 'fulll'; did you mean 'full'"),
+    ],
+)
+def test_weights_and_parts_that_do_not_fit_get_one_sentence(text, sentence):
+    with pytest.raises(UserError, match=sentence):
+        create(text)
+
+
+def test_weights_of_another_arm_and_damaged_ones_are_refused(tmp_path, monkeypatch):
+    other = checkpoints.find("arms", resolve("no_global").arm)
+    with pytest.raises(UserError, match="does not fit this model"):
+        create(f"full:weights={other.path}")
+    damaged = bytearray(other.path.read_bytes())
+    damaged[-1] ^= 1
+    (tmp_path / other.path.name).write_bytes(bytes(damaged))
+    found = checkpoints.Checkpoint(tmp_path / other.path.name, other.sha256)
+    monkeypatch.setattr(checkpoints, "find", lambda *_: found)
+    with pytest.raises(UserError, match="sha256"):
+        create("no_global")
+
+
+def test_captions_are_asked_for_and_used():
+    text = "no_fixed_prompt:tile=32"
+    with pytest.raises(UserError, match="needs a caption, and clip 'c' has none"):
+        run(text, clip())
+    assert run(text, clip(caption="a dog")).shape[0] == 2
+
+
+def test_a_scale_below_one_is_refused():
+    with pytest.raises(UserError, match="is below 1"):
+        run("full", clip(), 0.5)
