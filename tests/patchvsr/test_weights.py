@@ -227,6 +227,7 @@ def test_names_families_and_unknown_names() -> None:
             use("lpips-alx")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:torchvision")
 def test_jax_parameters_become_the_network_of_lpips() -> None:
     """Shapes and places of both backbones, from small stand-ins with the layout of the packaged files."""
     lpips = pytest.importorskip("lpips")
