@@ -1,0 +1,1 @@
+"""Ablation studies: arms trained at equal budget, compared with paired statistics."""

@@ -1,0 +1,1 @@
+"""Methods to compare with. Each is one file that fills the interface `patchvsr.upscaler.Upscaler`."""

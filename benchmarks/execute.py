@@ -1,0 +1,210 @@
+"""Runs a plan: item by item, each recorded when it is complete and never before."""
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.memory import PeakMemory, release_memory
+from benchmarks.metrics import Metric, MetricUndefined, Sample
+from benchmarks.plan import Plan, WorkItem
+from benchmarks.store import Output, Result, Score, Store
+from patchvsr.degradation import quantise, to_float
+from patchvsr.errors import UserError
+from patchvsr.upscaler import Clip, Cuts, Upscaler, create
+from patchvsr.video import FrameWriter, frames_sha256, read_frames
+
+STANDARD_TILE = 256
+"""Side, in output pixels, of the disjoint tiles on whose lines an untiled output is scored."""
+
+OutOfMemory = (MemoryError, torch.OutOfMemoryError)
+
+
+Progress = Callable[[WorkItem, float], None]
+"""Told the finished share, 0..1, of an item's upscaling; 0 when the item is begun."""
+
+
+def execute(plan: Plan, store: Store, progress: Progress) -> Iterator[tuple[WorkItem, Result, str]]:
+    """Run what the store does not hold yet, score what lacks a metric, and record each item as it is done.
+
+    A failing item or metric is recorded with its message and the run goes on.
+
+    Yields:
+        Each item with its recorded result and how it came: `run`, `rescored` or `kept` from an earlier run.
+    """
+    warm = False
+    for variant in plan.variants:
+        upscaler: Upscaler | None = None
+        for item in plan.items_of(variant):
+            progress(item, 0.0)
+            result, how = store.load(item.hash), "kept"
+            if result is not None and store.has_output(result):
+                how = _rescore(result, item, plan, store)
+            if how == "lost" or result is None or not store.has_output(result):
+                # One model at a time: made when its first item needs it, gone before the next variant's.
+                if not warm:
+                    _warm_up(plan.metrics)
+                    warm = True
+                if upscaler is None:
+                    upscaler = create(variant.text, plan.device, plan.dtype)
+                result, how = _run(item, upscaler, plan, store, progress), "run"
+            yield item, result, how
+        del upscaler
+        release_memory()
+
+
+def _warm_up(chosen: dict[str, Metric]) -> None:
+    """Score a tiny sample and forget it, so that the metrics' packages and networks are in memory from the first item.
+
+    Loaded in between, they would count for the peak memory of the second item but not for the first's.
+    """
+    noise = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    sample = Sample(noise, noise.flip(0), noise[..., ::2, ::2].contiguous(), 2.0, Cuts((32,), (32,)), {"seconds": 1.0})
+    for name, metric in chosen.items():
+        _score(name, metric, sample)
+
+
+def _rescore(result: Result, item: WorkItem, plan: Plan, store: Store) -> str:
+    """Score the metrics that a stored result lacks. `lost` means that its frames are no longer the recorded ones."""
+    wanted = {name: metric for name, metric in plan.metrics.items() if not _is_final(result.scores.get(name), metric)}
+    if not wanted:
+        return "kept"
+    assert result.output is not None
+    try:
+        frames = read_frames(store.root / result.output.path)
+    except UserError:
+        return "lost"
+    if frames_sha256(frames) != result.output.sha256:
+        return "lost"
+    result.scores.update(_score_all(wanted, frames, result, item))
+    store.save(result)
+    return "rescored"
+
+
+def _is_final(score: Score | None, metric: Metric) -> bool:
+    """Whether a stored score answers for this metric: same identity, and trying again would change nothing."""
+    if score is None or score.identity != metric.identity():
+        return False
+    return score.status in ("ok", "undefined") or (score.status == "unavailable" and metric.available() is not None)
+
+
+def _run(item: WorkItem, upscaler: Upscaler, plan: Plan, store: Store, progress: Progress) -> Result:
+    """Upscale, write, score and record one item; whatever interrupts it leaves neither record nor frames."""
+    folder = store.root / item.output
+    store.make_room(item.hash, folder)
+    result = Result(
+        hash=item.hash,
+        key=item.key,
+        suite=item.clip.clip.suite,
+        clip=item.clip.clip.name,
+        variant=item.variant.text,
+        seed=item.seed,
+        weights=item.variant.weights.status,
+        status="ok",
+    )
+    try:
+        _upscale(item, upscaler, plan, folder, result, progress)
+        if result.status == "ok":
+            result.scores = _score_all(plan.metrics, read_frames(folder), result, item)
+        else:
+            store.discard(folder)
+        store.save(result)
+    except BaseException:
+        store.discard(folder)
+        raise
+    return result
+
+
+def _upscale(
+    item: WorkItem, upscaler: Upscaler, plan: Plan, folder: Path, result: Result, progress: Progress
+) -> None:
+    """Fill the result's output, cuts and measurements, or its failure."""
+    try:
+        clip = Clip(item.clip.clip.name, to_float(item.clip.clip.lq()), item.clip.clip.caption)
+        memory = PeakMemory(plan.device.type)
+        with FrameWriter(folder) as writer:
+            seconds = _write_all(item, upscaler, clip, writer, progress)
+            result.measured = {"seconds": seconds, **memory.read()}
+            height, width = item.clip.size
+            cuts = upscaler.cuts(height, width, item.clip.frames) or standard_cuts(height, width)
+            result.cuts = {"rows": list(cuts.rows), "columns": list(cuts.columns)}
+        result.output = Output(
+            path=item.output.as_posix(), width=width, height=height, frames=writer.frames, sha256=writer.sha256
+        )
+    except Exception as error:  # any failure of a method under test is a result, not the end of the run
+        result.status = "oom" if isinstance(error, OutOfMemory) else "failed"
+        result.message, result.traceback = _sentence(error), "".join(traceback.format_exception(error))
+
+
+def _write_all(item: WorkItem, upscaler: Upscaler, clip: Clip, writer: FrameWriter, progress: Progress) -> float:
+    """Write every chunk after checking its size; the seconds that the upscaler alone took."""
+    expected = (3, *item.clip.size)
+    seconds, start = 0.0, time.perf_counter()
+    for chunk in upscaler.upscale(clip, item.clip.clip.scale, item.seed, lambda share: progress(item, share)):
+        seconds += time.perf_counter() - start
+        if tuple(chunk.shape[1:]) != expected:
+            raise UserError(f"the output is {_size(chunk)}, not {expected[2]}x{expected[1]} in 3 channels")
+        writer.write(quantise(chunk))
+        start = time.perf_counter()
+    seconds += time.perf_counter() - start
+    if writer.frames != item.clip.frames:
+        raise UserError(f"the output has {writer.frames} frames, not {item.clip.frames}")
+    return seconds
+
+
+def _size(chunk: Tensor) -> str:
+    if chunk.ndim != 4:
+        return f"a tensor of shape {tuple(chunk.shape)}"
+    return f"{chunk.shape[3]}x{chunk.shape[2]} in {chunk.shape[1]} channels"
+
+
+def standard_cuts(height: int, width: int) -> Cuts:
+    """The lines of disjoint 256-pixel tiles: where outputs that were not tiled are scored, as the null."""
+    return Cuts(tuple(range(STANDARD_TILE, height, STANDARD_TILE)), tuple(range(STANDARD_TILE, width, STANDARD_TILE)))
+
+
+def _score_all(chosen: dict[str, Metric], frames: Tensor, result: Result, item: WorkItem) -> dict[str, Score]:
+    assert result.cuts is not None
+    clip = item.clip.clip
+    sample = Sample(
+        output=frames,
+        target=clip.gt(),
+        lq=clip.lq(),
+        scale=clip.scale,
+        cuts=Cuts(tuple(result.cuts["rows"]), tuple(result.cuts["columns"])),
+        measured=dict(result.measured),
+    )
+    return {name: _score(name, metric, sample) for name, metric in chosen.items()}
+
+
+def _score(name: str, metric: Metric, sample: Sample) -> Score:
+    def answer(status: str, message: str | None = None, **values: Any) -> Score:
+        return Score(
+            metric=name, identity=metric.identity(), unit=metric.unit, status=status, message=message, **values
+        )
+
+    if metric.needs_target and sample.target is None:
+        return answer("undefined", "the clip has no ground truth")
+    if (reason := metric.available()) is not None:
+        return answer("unavailable", reason)
+    try:
+        value, per_frame = metric.score(sample), metric.per_frame(sample)
+    except MetricUndefined as error:
+        return answer("undefined", str(error))
+    except Exception as error:  # the other metrics and items are still worth having; the run ends with exit code 1
+        return answer("oom" if isinstance(error, OutOfMemory) else "failed", _sentence(error))
+    return answer("ok", value=value, per_frame=per_frame)
+
+
+def _sentence(error: BaseException) -> str:
+    """A failure in one line: a UserError's own sentence, else the kind of error and where it came from."""
+    if isinstance(error, UserError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} ({Path(place.filename).name}:{place.lineno})"

@@ -1,0 +1,269 @@
+"""What a run will do, worked out and checked in full before anything is run or written."""
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.environment import package_versions
+from benchmarks.metrics import Metric, metrics
+from benchmarks.suites import SuiteClip, load_folders, load_suite
+from patchvsr.errors import UserError, nearest
+from patchvsr.upscaler import Weights, create
+from patchvsr.video import frames_sha256
+
+DEFAULT_METRICS = "psnr ssim lpips consistency seam seam_step seam_t grid seconds fps peak_host_mib".split()
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was typed, with nothing resolved yet. Exactly one of `suite` and `lq` is given."""
+
+    variants: Sequence[str]
+    suite: str | None = None
+    lq: Path | None = None
+    gt: Path | None = None
+    scale: float | None = None
+    frames: int | None = None
+    clips: Sequence[str] = ()
+    metrics: Sequence[str] = tuple(DEFAULT_METRICS)
+    data_root: Path | None = None
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedClip:
+    """A clip whose frames have been read once: they fit together, and their hashes are known."""
+
+    clip: SuiteClip
+    frames: int
+    height: int
+    width: int
+    lq_sha256: str
+    gt_sha256: str | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        return round(self.height * self.clip.scale), round(self.width * self.clip.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedVariant:
+    """A variant or baseline that could be made: the text as typed, and what it resolves to."""
+
+    text: str
+    description: dict[str, Any]
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """One variant on one clip. `key` holds everything that decides the result, `hash` is its SHA-256."""
+
+    variant: PlannedVariant
+    clip: PlannedClip
+    seed: int
+    key: dict[str, Any]
+    hash: str
+
+    @property
+    def output(self) -> Path:
+        """Where the frames go, relative to the run directory."""
+        return Path("outputs") / slug(self.variant.text) / slug(self.clip.clip.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run: every item, variant by variant so that one model is in memory at a time."""
+
+    items: list[WorkItem]
+    variants: list[PlannedVariant]
+    clips: list[PlannedClip]
+    suite_clips: list[str]
+    metrics: dict[str, Metric]
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def suite(self) -> str:
+        """The suite's name in records."""
+        return self.clips[0].clip.suite
+
+    def items_of(self, variant: PlannedVariant) -> list[WorkItem]:
+        """The items of one variant, clip by clip."""
+        return [item for item in self.items if item.variant is variant]
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready: the resolved configuration."""
+        return {
+            "suite": self.suite,
+            "suite_clips": self.suite_clips,
+            "seed": self.seed,
+            "device": str(self.device),
+            "dtype": _dtype_name(self.dtype),
+            "clips": [_describe_clip(clip) for clip in self.clips],
+            "variants": [
+                {
+                    "variant": variant.text,
+                    "describe": variant.description,
+                    "weights": {"status": variant.weights.status, "sha256": variant.weights.sha256},
+                }
+                for variant in self.variants
+            ],
+            "metrics": {name: metric.identity() for name, metric in self.metrics.items()},
+            "items": [
+                {"hash": item.hash, "variant": item.variant.text, "clip": item.clip.clip.name} for item in self.items
+            ],
+        }
+
+
+def slug(text: str) -> str:
+    """A folder name for `text`; where characters had to go, a piece of the hash keeps different texts apart."""
+    plain = re.sub(r"[^A-Za-z0-9_.=+-]+", "_", text).strip(".")
+    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def make_plan(request: Request) -> Plan:
+    """Resolve and check a request: reads every clip, makes every variant once and fetches what metrics load.
+
+    Raises:
+        UserError: an unknown or repeated name, parts or weights that do not fit, clips that cannot be read or whose
+            sizes do not fit, a metric's weights that cannot be fetched, or a device that is not there.
+    """
+    device, dtype = _device(request.device), _dtype(request.dtype)
+    chosen = {name: _metric(name) for name in _unique(request.metrics, "metric")}
+    clips, suite_clips = _clips(request)
+    variants = [_variant(text, device, dtype) for text in _unique(request.variants, "variant")]
+    planned = [_read(clip) for clip in clips]
+    for metric in chosen.values():
+        if metric.available() is None and (not metric.needs_target or any(clip.gt_sha256 for clip in planned)):
+            metric.prepare()
+    items = [_item(variant, clip, request.seed, device, dtype) for variant in variants for clip in planned]
+    return Plan(items, variants, planned, suite_clips, chosen, request.seed, device, dtype)
+
+
+def _device(text: str) -> torch.device:
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(text)
+    except RuntimeError as error:
+        raise UserError(f"unknown device '{text}'; use auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device '{text}' is not available: torch sees no CUDA GPU here; use --device cpu")
+    return device
+
+
+def _dtype(text: str) -> torch.dtype:
+    """`auto` is bfloat16 on every device, so that the same command means the same everywhere."""
+    name = "bfloat16" if text == "auto" else text
+    if name not in DTYPES:
+        raise UserError(f"unknown dtype '{text}'{nearest(text, ['auto', *DTYPES])}")
+    return DTYPES[name]
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _metric(name: str) -> Metric:
+    return metrics.get(name)()
+
+
+def _unique(names: Iterable[str], kind: str) -> list[str]:
+    seen: list[str] = []
+    for name in names:
+        if name in seen:
+            raise UserError(f"{kind} '{name}' is named twice; leave one out")
+        seen.append(name)
+    if not seen:
+        raise UserError(f"no {kind} is named; name at least one with --{kind}s")
+    return seen
+
+
+def _clips(request: Request) -> tuple[list[SuiteClip], list[str]]:
+    """The clips asked for, and the names of all clips of their suite."""
+    if request.suite is not None:
+        found = load_suite(request.suite, request.data_root, request.frames, request.scale)
+    elif request.lq is not None:
+        found = load_folders(request.lq, request.gt, request.scale, request.frames)
+    else:
+        raise UserError("nothing to run on: give --suite or --lq")
+    by_name = {clip.name: clip for clip in found}
+    if not request.clips:
+        return found, list(by_name)
+    for name in _unique(request.clips, "clip"):
+        if name not in by_name:
+            raise UserError(f"unknown clip '{name}' in suite '{found[0].suite}'{nearest(name, by_name)}")
+    return [by_name[name] for name in request.clips], list(by_name)
+
+
+def _variant(text: str, device: torch.device, dtype: torch.dtype) -> PlannedVariant:
+    upscaler = create(text, device, dtype)
+    return PlannedVariant(text, upscaler.describe(), upscaler.weights)
+
+
+def _read(clip: SuiteClip) -> PlannedClip:
+    lq, gt = clip.lq(), clip.gt()
+    count, _, height, width = lq.shape
+    planned = PlannedClip(clip, count, height, width, frames_sha256(lq), None if gt is None else frames_sha256(gt))
+    if gt is not None:
+        _check_fit(planned, gt)
+    return planned
+
+
+def _check_fit(planned: PlannedClip, gt: Tensor) -> None:
+    frames, height, width = gt.shape[0], *gt.shape[-2:]
+    if (frames, (height, width)) != (planned.frames, planned.size):
+        raise UserError(
+            f"clip '{planned.clip.name}': {planned.frames} frames of {planned.width}x{planned.height} at scale "
+            f"{planned.clip.scale:g} do not give the ground truth's {frames} frames of {width}x{height}; "
+            "give the LQ and GT folders and the --scale that belong together"
+        )
+
+
+def _item(
+    variant: PlannedVariant, clip: PlannedClip, seed: int, device: torch.device, dtype: torch.dtype
+) -> WorkItem:
+    key = {
+        "suite": clip.clip.suite,
+        "clip": _describe_clip(clip),
+        "variant": variant.text,
+        "describe": variant.description,
+        "weights": variant.weights.sha256,
+        "weights_status": variant.weights.status,
+        "seed": seed,
+        "device": device.type,
+        "dtype": _dtype_name(dtype),
+        "packages": {**package_versions(["patchvsr", "diffusers"]), "torch": torch.__version__},
+    }
+    canonical = json.dumps(key, sort_keys=True, ensure_ascii=False)
+    return WorkItem(variant, clip, seed, key, hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def _describe_clip(planned: PlannedClip) -> dict[str, Any]:
+    clip = planned.clip
+    return {
+        "name": clip.name,
+        "caption": clip.caption,
+        "source": clip.source,
+        "degradation": clip.degradation,
+        "scale": clip.scale,
+        "frames": planned.frames,
+        "lq": [planned.height, planned.width],
+        "output": list(planned.size),
+        "lq_sha256": planned.lq_sha256,
+        "gt_sha256": planned.gt_sha256,
+    }

@@ -1,0 +1,152 @@
+"""The run directory: one atomic JSON per finished item, lossless outputs beside it, everything else made from these.
+
+    run.json                        what was asked for, resolved, and where it ran
+    items/<hash>.json               one finished item: outputs, measurements, scores
+    outputs/<variant>/<clip>/*.png  its frames
+    records.csv outputs.csv summary.csv
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from patchvsr.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One metric's answer for one item.
+
+    `status` is `ok`, `undefined` (it means nothing for this clip, as PSNR without a ground truth), `unavailable` (it
+    cannot run here), `failed` or `oom`. There is a value exactly when it is `ok`, and else a `message`.
+    """
+
+    metric: str
+    identity: str
+    unit: str
+    status: str
+    value: float | None = None
+    per_frame: list[float] | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Frames on disk: `path` is relative to the run directory, `sha256` that of the raw RGB frames."""
+
+    path: str
+    width: int
+    height: int
+    frames: int
+    sha256: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What became of one work item.
+
+    `status` is `ok`, `failed` or `oom` and speaks of the upscaling; each score has its own. `key` is what was hashed.
+    """
+
+    hash: str
+    key: dict[str, Any]
+    suite: str
+    clip: str
+    variant: str
+    seed: int
+    weights: str
+    status: str
+    message: str | None = None
+    traceback: str | None = None
+    output: Output | None = None
+    cuts: dict[str, list[int]] | None = None
+    measured: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, Score] = field(default_factory=dict)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Put `text` at `path` so that a reader, or a crash, sees the whole of it or the file as it was before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def to_json(data: Any) -> str:
+    """Strict JSON, readable, with a newline at its end."""
+    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+class Store:
+    """Reads and writes one run directory. Making the object touches nothing on disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def check(self) -> None:
+        """Raise UserError where `root` exists and is something else than a run directory or an empty folder."""
+        if not self.root.exists():
+            return
+        if not self.root.is_dir():
+            raise UserError(f"'{self.root}' is a file; give --out a folder")
+        if any(self.root.iterdir()) and not (self.root / "run.json").is_file():
+            raise UserError(f"'{self.root}' has files but no run.json; give --out a new folder or an earlier run's")
+
+    def load(self, digest: str) -> Result | None:
+        """The stored result of the item with this hash, None if there is none.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self._item(digest)
+        if not path.is_file():
+            return None
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            output = data.pop("output")
+            scores = {name: Score(**score) for name, score in data.pop("scores").items()}
+            return Result(**data, output=None if output is None else Output(**output), scores=scores)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"'{path}' cannot be read ({error}); delete it to have the item run again") from error
+
+    def save(self, result: Result) -> None:
+        """Write the item's JSON atomically."""
+        write_atomic(self._item(result.hash), to_json(asdict(result)))
+
+    def make_room(self, digest: str, output: Path) -> None:
+        """Before an item runs: forget every result whose frames lie where its own will go, then the frames."""
+        relative = output.relative_to(self.root).as_posix()
+        for path in sorted((self.root / "items").glob("*.json")):
+            other = self.load(path.stem)
+            if other is not None and (other.hash == digest or other.output and other.output.path == relative):
+                path.unlink()
+        self.discard(output)
+
+    def discard(self, output: Path) -> None:
+        """Remove frames that no result stands for, and their folder's parent if that leaves it empty."""
+        shutil.rmtree(output, ignore_errors=True)
+        if output.parent.is_dir() and not any(output.parent.iterdir()):
+            output.parent.rmdir()
+
+    def has_output(self, result: Result) -> bool:
+        """Whether the item ran well and as many frames as it wrote are still there."""
+        if result.status != "ok" or result.output is None:
+            return False
+        folder = self.root / result.output.path
+        return folder.is_dir() and len(list(folder.glob("*.png"))) == result.output.frames
+
+    def _item(self, digest: str) -> Path:
+        return self.root / "items" / f"{digest}.json"
