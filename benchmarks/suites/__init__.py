@@ -1,0 +1,53 @@
+"""Suites of clips by name.
+
+Every YAML file in this folder is a suite. A package adds one through an entry point in the group `patchvsr.suites`
+whose object is the `pathlib.Path` of such a file, or a function `(data_root, frames, scale) -> list[SuiteClip]`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.suites.clip import SuiteClip
+from benchmarks.suites.folders import load_folders
+from patchvsr.errors import UserError, nearest
+from patchvsr.registry import Registry
+
+__all__ = ["SuiteClip", "load_folders", "load_suite", "suites"]
+
+SuiteLoader = Callable[[Path | None, int | None, float | None], list[SuiteClip]]
+suites: Registry[SuiteLoader | Path] = Registry("suites")
+for _file in sorted(Path(__file__).parent.glob("*.yaml")):
+    suites.register(_file.stem)(_file)
+
+
+def load_suite(
+    name: str, data_root: Path | None = None, frames: int | None = None, scale: float | None = None
+) -> list[SuiteClip]:
+    """The clips of a suite, with nothing read of them yet but what their sizes need.
+
+    Args:
+        name: of the suite.
+        data_root: folder with the suite's official or own data as `<data_root>/<name>/{GT,LQ}/<clip>`; None for
+            what the suite embeds.
+        frames: use the first so many of each clip; None for the suite's own number.
+        scale: another scale than the suite's own.
+
+    Raises:
+        UserError: the suite is unknown (the message gives the nearest names), its data is missing or not the right
+            one, or the frames or scale asked for are not possible.
+    """
+    if name not in suites:
+        raise UserError(f"unknown suite '{name}'{nearest(name, suites)}")
+    if data_root is not None and not data_root.is_dir():
+        raise UserError(f"the data root {data_root} is not a folder")
+    if scale is not None and not 1 <= scale < float("inf"):
+        raise UserError(f"scale {scale:g} is not possible; give a number of at least 1")
+    entry = suites.get(name)
+    if isinstance(entry, os.PathLike):
+        from benchmarks.suites.definition import load_yaml
+
+        return load_yaml(Path(entry), data_root, frames, scale)
+    return entry(data_root, frames, scale)
