@@ -73,7 +73,9 @@ class PatchVSR(Upscaler):
 
     def describe(self) -> dict[str, Any]:
         """The resolved spec, the hashes of the weights, and the dtype and kind of device."""
-        spec = {key: value for key, value in self.spec.to_dict().items() if not key.endswith("weights")}
+        # Hashes say more than paths, and the cache changes no byte.
+        hidden = ("weights", "base_weights", "codec_weights", "cache_mib")
+        spec = {key: value for key, value in self.spec.to_dict().items() if key not in hidden}
         return {
             "kind": "patchvsr",
             "spec": spec,

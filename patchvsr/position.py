@@ -165,8 +165,8 @@ class ConditioningEncoding(nn.Module):
 
     def forward(self, scale: Tensor, level: Tensor, crop: Tensor) -> Tensor:
         """`[B, dim]` from the scale `[B]` (> 1), the augmentation level `[B]` in 0..1 and the crop `[B, 4]`."""
-        values = [torch.log2(scale)[:, None] / 3, level[:, None]]
-        values = torch.cat([*values, crop] if self.crop else values, dim=1).float()
+        parts = [torch.log2(scale)[:, None] / 3, level[:, None]]
+        values = torch.cat([*parts, crop] if self.crop else parts, dim=1).float()
         angles = values[..., None] * (math.pi * 2.0 ** torch.arange(self.bands, device=values.device) / 2)
         features = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
         return self.project_out(F.silu(self.project_in(features.to(self.project_in.weight.dtype))))
