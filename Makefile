@@ -10,7 +10,7 @@ stamp := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install bench test test-slow lint clean
+.PHONY: help install bench test test-slow perf lint clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: $(stamp)  ## The quick tests
 
 test-slow: $(stamp)  ## The slow tests
 	@$(bin)/python -m pytest -m slow
+
+perf: $(stamp)  ## Costs beside each other (pytest-benchmark); compare within one run only
+	$(bin)/python -m pytest benchmarks/perf --benchmark-columns=median,iqr,rounds --benchmark-sort=name
 
 lint: $(stamp)  ## ruff and mypy
 	$(bin)/python -m ruff check .

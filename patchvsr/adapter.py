@@ -83,15 +83,17 @@ class PatchBranch(nn.Module):
         decouple(self.blocks)
         self.modulation = nn.Linear(shape.dim, 6 * shape.dim)
         self.projections = nn.ModuleList(_zero(nn.Linear(shape.dim, shape.dim)) for _ in range(shape.layers))
-        self.level_projections = nn.ModuleList(_zero(nn.Conv2d(c, c, 1)) for c in shape.level_channels)
+        levels = (*shape.level_channels, *shape.level_channels[:1])  # the stem's two, and the head
+        self.level_projections = nn.ModuleList(_zero(nn.Conv2d(c, c, 1)) for c in levels)
+        self.level_gates = nn.ModuleList(_zero(nn.Linear(shape.dim, c)) for c in levels)
 
     def forward(self, latents: Tensor, condition: Tensor, text: Tensor) -> Maps:
         """The stem's level maps and each adapter block's output; see `TileFeatures`."""
         frames = latents.shape[2]
         levels: tuple[Tensor, ...] = ()
         if self.stem is not None:
-            levels = self.stem(fold(latents), condition, frames)
-            latents = unfold(levels[-1], frames)
+            levels = self.stem(fold(latents), frames)
+            latents = unfold(levels[1], frames)
         rotary = self.rope(latents)
         hidden = self.patch_embedding(latents).flatten(2).transpose(1, 2).contiguous()
         modulation = self.modulation(F.silu(condition)).unflatten(1, (6, -1))
@@ -101,17 +103,24 @@ class PatchBranch(nn.Module):
             outputs.append(hidden)
         return levels, tuple(outputs)
 
-    def inject(self, features: TileFeatures) -> Maps:
+    def inject(self, features: TileFeatures, embedding: Tensor) -> Maps:
         """Projected level maps, and one projected feature per base block: block j takes that of adapter block
-        floor(j N_a / N_b)."""
-        levels = tuple(p(m) for p, m in zip(self.level_projections, features.levels, strict=True))
+        floor(j N_a / N_b).
+
+        The features never see the denoising step; how much of a level's map is added does, through a gate on the
+        base's time embedding `[B, dim]`.
+        """
+        levels = []
+        for projection, gate, maps in zip(self.level_projections, self.level_gates, features.levels, strict=True):
+            share = 1 + gate(F.silu(embedding)).repeat_interleave(len(maps) // len(embedding), 0)[..., None, None]
+            levels.append(projection(maps) * share)
         count, layers = len(self.blocks), len(self.projections)
         blocks = tuple(p(features.blocks[j * count // layers]) for j, p in enumerate(self.projections))
-        return levels, blocks
+        return tuple(levels), blocks
 
 
 class LevelStem(nn.Module):
-    """Convolutional stem of the patch branch, with the resolutions of the nano base's own."""
+    """Small convolutional U-Net of the patch branch, with the resolutions of the nano base's stem and head."""
 
     def __init__(self, latent_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -120,16 +129,18 @@ class LevelStem(nn.Module):
         self.fine = nn.ModuleList(ResidualBlock(fine) for _ in range(2))
         self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
         self.coarse = nn.ModuleList(ResidualBlock(coarse, temporal=last) for last in (False, True))
+        self.up = nn.Conv2d(coarse, 4 * fine, 1)
+        self.head = ResidualBlock(fine)
 
-    def forward(self, maps: Tensor, condition: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-        """Maps at the latents' resolution and at half of it, from `[B * T, C, h, w]`."""
+    def forward(self, maps: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """From `[B * T, C, h, w]`: maps at the latents' resolution, at half of it, and back at full for the head."""
         fine = self.conv_in(maps)
         for block in self.fine:
             fine = block(fine, None, frames)
         coarse = self.down(fine)
         for block in self.coarse:
             coarse = block(coarse, None, frames)
-        return fine, coarse
+        return fine, coarse, self.head(fine + F.pixel_shuffle(self.up(coarse), 2), None, frames)
 
 
 class Adapter(nn.Module):

@@ -163,8 +163,12 @@ class Base(nn.Module):
         if isinstance(self.model, NanoTransformer3DModel):
             return self.model(latents, t, text, features, levels, injections, gates)
         noisy = latents.to(self.dit.patch_embedding.weight.dtype)
-        embedding = wan.embed_time(self.dit, t, noisy, features.condition)
+        embedding = self.embed_time(t, features)
         return wan.forward(self.dit, noisy, embedding, text, features, injections, gates).float()
+
+    def embed_time(self, t: Tensor, features: TileFeatures) -> Tensor:
+        """The time embedding `[B, dim]` of t in 0..1 with the tiles' conditioning encodings."""
+        return wan.embed_time(self.dit, t, self.dit.patch_embedding.weight, features.condition)
 
     def encode_text(self, embeddings: Tensor) -> TextStates:
         """A prompt's embeddings `[B, L, text_dim]` as tokens and keys for every block."""

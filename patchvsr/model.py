@@ -15,7 +15,7 @@ from patchvsr.base import Base
 from patchvsr.errors import UserError
 from patchvsr.wan import TextStates, TileFeatures
 
-LORA_LINEAR = r"(to_q|to_k|to_v|to_out\.0|net\.0\.proj|net\.2)"
+LORA_LINEAR = r"(to_q|to_k|to_v|to_out\.0|net\.0\.proj|net\.2|modulation)"
 LORA_CONV = r"(conv_in|conv_1|conv_2|up|down|conv_out)"
 
 
@@ -51,7 +51,8 @@ class PatchVSRModel(nn.Module):
         levels: tuple[Tensor, ...] = ()
         injections: tuple[Tensor, ...] = ()
         if self.adapter.patch_branch is not None and features.blocks:
-            levels, injections = self.adapter.patch_branch.inject(features)
+            embedding = self.base.embed_time(t, features)
+            levels, injections = self.adapter.patch_branch.inject(features, embedding)
         return self.base.velocity(latents, t, text, features, levels, injections, self.adapter.gates)
 
     def trained_state(self) -> dict[str, Tensor]:

@@ -137,7 +137,9 @@ class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
     ) -> Tensor:
         """Velocity `[B, C, T, h, w]` (float32) of noisy latents at time t `[B]`; h and w are multiples of 4.
 
-        `levels` are the patch branch's projected maps for the two resolutions of the stem, `[B * T, C, h, w]`.
+        `levels` are the patch branch's projected maps, `[B * T, C, h, w]`: for the two resolutions of the stem, and for
+        the head. The last is needed because the base, trained without a condition, has learnt to answer pure noise
+        with nothing, whatever stands in its stem.
         """
         frames = latents.shape[2]
         noise_share = t.view(-1, 1, 1, 1, 1).float()
@@ -151,5 +153,6 @@ class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
         tokens = wan.forward(self.dit, unfold(coarse, frames), embedding, text, features, injections, gates)
         hidden = self.coarse_out(coarse + fold(tokens), embedding, frames)
         hidden = self.fine_out(fine + F.pixel_shuffle(self.up(hidden), 2), embedding, frames)
+        hidden = hidden + levels[2] if levels else hidden
         clean = unfold(self.conv_out(F.silu(self.norm_out(hidden))), frames).float()
         return (latents.float() - clean) / noise_share

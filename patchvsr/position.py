@@ -48,12 +48,14 @@ class PositionEncoding(nn.Module, ABC):
         uses_crop: the crop is among the conditioning encodings.
         shares_context: the context branch sees nothing of the place, so one run serves every tile of a clip.
         needs_context: without a context branch this encoding has nowhere to go.
+        moves_rope: rotary positions depend on the place, so tiles cannot share a forward pass.
     """
 
     mask_channels = 0
     uses_crop = False
     shares_context = True
     needs_context = False
+    moves_rope = False
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -126,6 +128,8 @@ class BoxPosition(PositionEncoding):
 @positions.register("rope_offset")
 class RopeOffset(PositionEncoding):
     """The tile's rotary positions start at its place in the frame, scaled into the trained range."""
+
+    moves_rope = True
 
     def rope_start(self, place: Place, patch: int) -> tuple[int, int]:
         """Linear from 0 at the frame's first edge to (ROPE_RANGE - 1) tile sizes at its last."""

@@ -118,6 +118,7 @@ class ChunkSampler:
         self.model, self.codec, self.view, self.settings = model, codec, view, settings
         weight = model.base.dit.patch_embedding.weight
         self.device, self.dtype = weight.device, weight.dtype
+        self.batched = self.device.type != "cpu" and not model.adapter.position.moves_rope
 
     @torch.inference_mode()
     def sample(
@@ -159,8 +160,7 @@ class ChunkSampler:
         return latents
 
     def _batches(self, tiles: tuple[WeightedTile, ...]) -> list[tuple[WeightedTile, ...]]:
-        alone = self.device.type == "cpu" or type(self.model.adapter.position).__name__ == "RopeOffset"
-        size = 1 if alone else self.settings.tile_batch
+        size = self.settings.tile_batch if self.batched else 1
         return [tiles[start : start + size] for start in range(0, len(tiles), size)]
 
 

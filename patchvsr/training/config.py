@@ -23,7 +23,8 @@ class TrainingConfig:
         clip_share: share of steps that train on clips.
         scales: scale to probability.
         degradations: names to draw from.
-        noise_share: share of samples at t = 1, where every sampling starts; the others are uniform in t.
+        noise_share: share of samples at t = 1, where every sampling starts.
+        lowest_time: the other samples are uniform in t from here to 1.
     """
 
     stage: int
@@ -39,6 +40,7 @@ class TrainingConfig:
     ema: float = 0.998
     clip_norm: float = 1.0
     noise_share: float = 0.25
+    lowest_time: float = 0.02
     scales: dict[int, float] = field(default_factory=lambda: {2: 0.15, 3: 0.3, 4: 0.55})
     degradations: tuple[str, ...] = ("bilinear", "bicubic")
     seed: int = 0

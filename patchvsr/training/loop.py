@@ -122,7 +122,7 @@ class Trainer:
         self.task.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
-        loss = self.task.loss(batch, _generator(self.config.seed, self.step), self.config.noise_share)
+        loss = self._loss(batch, _generator(self.config.seed, self.step))
         if not torch.isfinite(loss):
             raise UserError(f"loss is {loss.item()} at step {self.step}; resume from {self.out} with a lower rate")
         self.optimizer.zero_grad(set_to_none=True)
@@ -133,6 +133,9 @@ class Trainer:
         self.step += 1
         return float(loss.detach())
 
+    def _loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        return self.task.loss(batch, generator, self.config.noise_share, self.config.lowest_time)
+
     @torch.no_grad()
     def validate(self, batches: int = 6) -> float | None:
         """Mean loss of the averaged weights on fixed batches of the validation split; None without one."""
@@ -141,8 +144,7 @@ class Trainer:
         self.task.eval()
         with self.averaged():
             losses = [
-                self.task.loss(self.validation.draw(1, i, 4, 1), _generator(1, i), self.config.noise_share)
-                for i in range(batches)
+                self._loss(self.validation.draw(1, i, 4, 1), _generator(1, i)) for i in range(batches)
             ]
         return float(torch.stack(losses).mean())
 

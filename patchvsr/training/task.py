@@ -26,19 +26,20 @@ class Task(nn.Module):
         """Velocity of noisy latents `[B, C, T, h, w]` at t `[B]`."""
         raise TypeError(f"{type(self).__name__} predicts nothing")
 
-    def loss(self, batch: Batch, generator: torch.Generator, noise_share: float) -> Tensor:
+    def loss(self, batch: Batch, generator: torch.Generator, noise_share: float, lowest: float) -> Tensor:
         """Squared error of the velocity, weighted by t (that is, squared error of x0 over t).
 
         Args:
             batch: sharp and upsampled tiles.
             generator: of the times and the noise.
             noise_share: share of samples at t = 1.
+            lowest: the smallest t of the others.
         """
         clean = encode(self.codec, batch.high)
         if self.base_definition.residual_std is not None:
             clean = (clean - encode(self.codec, batch.up)) / self.base_definition.residual_std
         noise = torch.randn(clean.shape, generator=generator)
-        t = 0.02 + 0.98 * torch.rand(len(clean), generator=generator)
+        t = lowest + (1 - lowest) * torch.rand(len(clean), generator=generator)
         t = torch.where(torch.rand(len(clean), generator=generator) < noise_share, torch.ones_like(t), t)
         share = t.view(-1, 1, 1, 1, 1)
         noisy = (1 - share) * clean + share * noise

@@ -100,7 +100,7 @@ def test_adapter_blocks_serve_base_blocks_in_equal_shares():
     for projection in model.adapter.patch_branch.projections:
         torch.nn.init.eye_(projection.weight)
     blocks = tuple(torch.full((1, 4, 24), float(i)) for i in range(2))
-    _, injected = model.adapter.patch_branch.inject(TileFeatures(blocks=blocks))
+    _, injected = model.adapter.patch_branch.inject(TileFeatures(blocks=blocks), torch.zeros(1, 24))
     assert [x.mean().item() for x in injected] == [0, 0, 1, 1]  # floor(j * 2 / 4)
 
 

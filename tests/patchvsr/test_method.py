@@ -64,6 +64,15 @@ def test_tile_batch_and_cache_do_not_change_a_byte():
         assert torch.equal(run(variant("full", change), clip()), reference)
 
 
+@pytest.mark.parametrize("name", ["full", "no_global", "full:position=box", "full:context=neighbourhood,position=crop"])
+def test_tiles_batched_as_on_an_accelerator_agree_with_single_ones(name):
+    text = name + ("," if ":" in name else ":") + SMALL + ",tile_batch=3"
+    single, batched = (PatchVSR(resolve(text), CPU, torch.float32) for _ in range(2))
+    batched.sampler.batched = True
+    outputs = [torch.cat(list(upscaler.upscale(clip(), 4))) for upscaler in (single, batched)]
+    torch.testing.assert_close(*outputs, atol=1e-4, rtol=0)
+
+
 def test_noise_belongs_to_the_clip():
     assert not torch.equal(run(variant("full"), clip(name="a")), run(variant("full"), clip(name="b")))
 
