@@ -1,6 +1,8 @@
 """What is trained: the base on whole frames (stage 1) or an arm's adapter on tiles (stage 2), with its loss."""
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ from patchvsr.training.data import Batch
 from patchvsr.wan import TileFeatures
 
 
-class Task(nn.Module):
+class Task(nn.Module, ABC):
     """Base class: the flow-matching loss around `predict`."""
 
     def __init__(self, base: Base, codec: Codec) -> None:
@@ -22,9 +24,9 @@ class Task(nn.Module):
         self.base_definition = base.definition
         self.codec = codec
 
+    @abstractmethod
     def predict(self, batch: Batch, noisy: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
         """Velocity of noisy latents `[B, C, T, h, w]` at t `[B]`."""
-        raise TypeError(f"{type(self).__name__} predicts nothing")
 
     def loss(self, batch: Batch, generator: torch.Generator, noise_share: float, lowest: float) -> Tensor:
         """Squared error of the velocity, weighted by t (that is, squared error of x0 over t).
