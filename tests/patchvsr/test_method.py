@@ -159,7 +159,7 @@ def test_weights_of_another_arm_and_damaged_ones_are_refused(tmp_path, monkeypat
     (tmp_path / other.path.name).write_bytes(bytes(damaged))
     found = checkpoints.Checkpoint(tmp_path / other.path.name, other.sha256)
     monkeypatch.setattr(checkpoints, "find", lambda *_: found)
-    with pytest.raises(UserError, match="sha256"):
+    with pytest.raises(UserError, match="has SHA-256"):
         create("no_global")
 
 
