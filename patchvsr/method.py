@@ -135,12 +135,15 @@ class PatchVSR(Upscaler):
             out = self._decode(self.codec.encode(up), None, up)
             progress(1.0)
         else:
-            out = self._decode(self.sampler.sample(up, scale, noise, first, text, progress), self.definition, up)
+            latents = self.sampler.sample(up, scale, noise, first, text, progress)
+            out = self._decode(latents, self.definition.residual_std, up)
         return out[: len(frames), :, :height, :width]
 
-    def _decode(self, latents: Tensor, definition: Any, up: Tensor) -> Tensor:
-        """Frames of the latents, written over `up`; a codec without temporal compression goes frame by frame."""
-        std = definition.residual_std if definition is not None else None
+    def _decode(self, latents: Tensor, std: float | None, up: Tensor) -> Tensor:
+        """Frames of the latents, written over `up`; a codec without temporal compression goes frame by frame.
+
+        `std` is the base's `residual_std` where the latents are a difference to those of `up`.
+        """
         parts = range(len(up)) if self.codec.temporal == 1 else [slice(None)]
         for part in parts:
             index = slice(part, part + 1) if isinstance(part, int) else part
