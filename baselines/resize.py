@@ -20,11 +20,17 @@ class Resize(Upscaler):
 
     def upscale(self, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None) -> Iterator[Tensor]:
         """One frame `[1, 3, round(H * scale), round(W * scale)]` at a time; `seed` has no effect."""
+        return self.upscale_from(0, clip, scale, seed, progress)
+
+    def upscale_from(
+        self, first: int, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None
+    ) -> Iterator[Tensor]:
+        """As `upscale`; earlier frames are not made."""
         count, _, height, width = clip.frames.shape
         size = round(height * scale), round(width * scale)
-        for index in range(count):
+        for index in range(first, count):
             # Interpolation kernels overshoot at edges; what cannot be shown is clipped.
-            yield self.resize(clip.frames[index], *size).clamp(0.0, 1.0)[None]
+            yield self.resize(clip.frames[index : index + 1][0], *size).clamp(0.0, 1.0)[None]
             if progress is not None:
                 progress((index + 1) / count)
 

@@ -232,10 +232,6 @@ class Adapter(nn.Module):
         return torch.tensor(rows, dtype=torch.float32, device=tile.latents.device)
 
 
-def _crops(tile: TileInput) -> Tensor:
-    return torch.tensor([p.fractions() for p in tile.places], dtype=torch.float32, device=tile.latents.device)
-
-
 def _zero(layer: nn.Module) -> nn.Module:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

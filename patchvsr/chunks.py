@@ -39,3 +39,8 @@ def blend_chunks(spans: list[tuple[int, int]], chunks: Iterable[Tensor]) -> Iter
         keep = spans[index + 1][0] - start
         tail = chunk[keep:].clone()
         yield chunk[:keep]
+
+
+def chunk_cuts(spans: list[tuple[int, int]]) -> tuple[int, ...]:
+    """Frames at which the share of two chunks changes: each cross-fade's first frame, and the one after its last."""
+    return tuple(sorted({cut for (_, stop), (start, _) in zip(spans, spans[1:], strict=False) for cut in (start, stop)}))

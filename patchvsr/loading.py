@@ -1,7 +1,7 @@
 """From a variant's spec to a model with weights, and what is known about those weights."""
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,29 @@ from patchvsr.prompt import ByteTextEncoder
 from patchvsr.upscaler import Weights
 from patchvsr.variants import VariantSpec, resolve
 from patchvsr.weights import load_safetensors, sha256_file
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a variant is made of: `model` is None in the control without diffusion, `text_encoder` where no base has one."""
+
+    codec: Codec
+    model: PatchVSRModel | None
+    text_encoder: ByteTextEncoder | None
+    weights: Weights
+    dtype: torch.dtype
+
+
+def load_parts(spec: VariantSpec, device: torch.device, dtype: torch.dtype) -> Parts:
+    """Codec, model and text encoder of a variant, ready for inference.
+
+    Raises:
+        UserError: as `load_codec` and `load_model`.
+    """
+    codec = load_codec(spec, define(spec.base), device, dtype)
+    if not spec.diffusion:
+        return Parts(codec, None, None, Weights("none", {}), dtype)
+    return Parts(codec, *load_model(spec, device, dtype), dtype)
 
 
 def load_codec(spec: VariantSpec, definition: BaseDefinition, device: torch.device, dtype: torch.dtype) -> Codec:

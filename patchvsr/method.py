@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from patchvsr.base import define
-from patchvsr.chunks import blend_chunks, chunk_spans
+from patchvsr.chunks import blend_chunks, chunk_cuts, chunk_spans
 from patchvsr.context import contexts
 from patchvsr.degradation import resize_bicubic
 from patchvsr.errors import UserError
-from patchvsr.loading import load_codec, load_model
+from patchvsr.loading import Parts, load_parts
 from patchvsr.modulation import cut_lines, modulations
 from patchvsr.noise import NoiseField
-from patchvsr.sampling import ChunkSampler, SamplingSettings, samplers
+from patchvsr.sampling import ChunkSampler, SamplingSettings, StepCallback, samplers
 from patchvsr.tiling import tilings
 from patchvsr.upscaler import Clip, Cuts, Progress, Upscaler, Weights
 from patchvsr.variants import VariantSpec
@@ -29,24 +29,23 @@ class PatchVSR(Upscaler):
 
     Args:
         spec: resolved; fields that say "the base's own" are filled in here.
+        parts: codec, model and text encoder of such a spec.
         device: where the model runs; frames and latents stay on the CPU.
-        dtype: of the model's weights and activations.
 
     Raises:
-        UserError: parts or weights that do not go together.
+        UserError: parts that do not go together.
     """
 
-    def __init__(self, spec: VariantSpec, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, spec: VariantSpec, parts: Parts, device: torch.device) -> None:
         self.name = spec.name
         self.definition = define(spec.base)
         self.spec = spec = _fill(spec)
-        self.device, self.dtype = device, dtype
-        self.codec = load_codec(spec, self.definition, device, dtype)
+        self.device, self.dtype = device, parts.dtype
+        self.codec, self.text_encoder, self._weights = parts.codec, parts.text_encoder, parts.weights
         self.patch = 1
-        self._weights = Weights("none", {})
-        if not spec.diffusion:
+        if parts.model is None:
             return
-        self.model, self.text_encoder, self._weights = load_model(spec, device, dtype)
+        self.model = parts.model
         self.patch = self.model.base.shape.patch
         if spec.tile % (self.patch * self.codec.spatial):
             raise UserError(
@@ -64,7 +63,16 @@ class PatchVSR(Upscaler):
             tile_batch=spec.tile_batch,
             cache_mib=spec.cache_mib,
         )
-        self.sampler = ChunkSampler(self.model, self.codec, view() if view else None, settings)
+        self.sampler = ChunkSampler(self.model, self.codec, view() if view else None, settings, device)
+
+    @classmethod
+    def load(cls, spec: VariantSpec, device: torch.device, dtype: torch.dtype) -> PatchVSR:
+        """The variant with the weights that its spec names, or the packaged ones.
+
+        Raises:
+            UserError: parts or weights that do not go together.
+        """
+        return cls(spec, load_parts(spec, device, dtype), device)
 
     @property
     def weights(self) -> Weights:
@@ -86,7 +94,7 @@ class PatchVSR(Upscaler):
         }
 
     def cuts(self, height: int, width: int, frames: int) -> Cuts | None:
-        """Where the plans of all steps cut an output of this size."""
+        """Where the plans of all steps cut an output of this size, and where its chunks change."""
         if not self.spec.diffusion:
             return None
         settings, spatial = self.sampler.settings, self.codec.spatial
@@ -96,7 +104,7 @@ class PatchVSR(Upscaler):
             tile = min(settings.tile, length)
             found = cut_lines(settings.tiling, settings.modulation, length, tile, settings.steps)
             lines.append(tuple(sorted({round(cut * spatial) for cut in found if 0 < round(cut * spatial) < size})))
-        return Cuts(*lines)
+        return Cuts(lines[0], lines[1], chunk_cuts(self._spans(frames)))
 
     def upscale(self, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None) -> Iterator[Tensor]:
         """See `Upscaler.upscale`. Long clips run in chunks whose shared frames are cross-faded.
@@ -104,23 +112,53 @@ class PatchVSR(Upscaler):
         Raises:
             UserError: a scale below 1, or a caption prompt for a clip without a caption.
         """
+        return self.upscale_from(0, clip, scale, seed, progress)
+
+    def upscale_from(
+        self,
+        first: int,
+        clip: Clip,
+        scale: float,
+        seed: int = 0,
+        progress: Progress | None = None,
+        on_step: StepCallback | None = None,
+    ) -> Iterator[Tensor]:
+        """As `upscale`, from frame `first` on; chunks that end before it are not made.
+
+        `on_step` is called after every sampling step of every chunk (see `ChunkSampler.sample`).
+        """
         if scale < 1:
             raise UserError(f"scale {scale} of clip '{clip.name}' is below 1; PatchVSR only enlarges")
         tell = progress or (lambda share: None)
-        spans = chunk_spans(len(clip.frames), self.spec.frames, self.spec.frame_overlap)
+        every = self._spans(len(clip.frames))
+        done = sum(stop <= first for _, stop in every)
+        spans = every[done:]
         text = self._text(clip) if self.spec.diffusion else None
         noise = NoiseField(seed, clip.name)
 
         def chunks() -> Iterator[Tensor]:
-            for index, (start, stop) in enumerate(spans):
-                part = lambda share, index=index: tell((index + share) / len(spans))  # noqa: E731
-                yield self._chunk(clip.frames[start:stop], scale, start, noise, text, part)
+            for index, (start, stop) in enumerate(spans, done):
+                part = lambda share, index=index: tell((index + share) / len(every))  # noqa: E731
+                yield self._chunk(clip.frames[start:stop], scale, start, noise, text, part, on_step)
 
+        position = spans[0][0] if spans else 0
         for chunk in blend_chunks(spans, chunks()):
-            yield chunk.clamp_(0, 1)
+            if position + len(chunk) > first:
+                yield chunk[max(first - position, 0) :].clamp_(0, 1)
+            position += len(chunk)
+
+    def _spans(self, frames: int) -> list[tuple[int, int]]:
+        return chunk_spans(frames, self.spec.frames, self.spec.frame_overlap)
 
     def _chunk(
-        self, frames: Tensor, scale: float, first: int, noise: NoiseField, text: TextStates | None, progress: Progress
+        self,
+        frames: Tensor,
+        scale: float,
+        first: int,
+        noise: NoiseField,
+        text: TextStates | None,
+        progress: Progress,
+        on_step: StepCallback | None,
     ) -> Tensor:
         height, width = (round(size * scale) for size in frames.shape[-2:])
         up = resize_bicubic(frames, height, width)
@@ -135,7 +173,7 @@ class PatchVSR(Upscaler):
             out = self._decode(self.codec.encode(up), None, up)
             progress(1.0)
         else:
-            latents = self.sampler.sample(up, scale, noise, first, text, progress)
+            latents = self.sampler.sample(up, scale, noise, first, text, progress, on_step)
             out = self._decode(latents, self.definition.residual_std, up)
         return out[: len(frames), :, :height, :width]
 
@@ -177,6 +215,7 @@ def _fill(spec: VariantSpec) -> VariantSpec:
     base = define(spec.base)
     return replace(
         spec,
+        codec=spec.codec or base.codec,
         steps=spec.steps or base.steps,
         shift=spec.shift or base.shift,
         tile=spec.tile or base.tile,

@@ -5,7 +5,7 @@ Source: PatchVSR (arXiv 2509.26025), multi-patch joint modulation. z_t = (1 - t)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,10 @@ from patchvsr.registry import Registry
 from patchvsr.tiling import TilingPolicy
 from patchvsr.upscaler import Progress
 from patchvsr.wan import TextStates, TileFeatures
+
+
+StepCallback = Callable[[int, float, Tensor], Tensor]
+"""Told a finished step's index, its time (1 is pure noise) and the latents `[C, t, h, w]`; returns those to go on with."""
 
 
 class Sampler(ABC):
@@ -110,19 +114,31 @@ class ChunkSampler:
         codec: of the base.
         view: what the context branch sees, or None.
         settings: how to sample.
+        device: where the model computes; its weights may wait elsewhere.
     """
 
     def __init__(
-        self, model: PatchVSRModel, codec: Codec, view: ContextView | None, settings: SamplingSettings
+        self,
+        model: PatchVSRModel,
+        codec: Codec,
+        view: ContextView | None,
+        settings: SamplingSettings,
+        device: torch.device,
     ) -> None:
         self.model, self.codec, self.view, self.settings = model, codec, view, settings
-        weight = model.base.dit.patch_embedding.weight
-        self.device, self.dtype = weight.device, weight.dtype
+        self.device, self.dtype = device, model.base.dit.patch_embedding.weight.dtype
         self.batched = self.device.type != "cpu" and not model.adapter.position.moves_rope
 
     @torch.inference_mode()
     def sample(
-        self, up: Tensor, scale: float, noise: NoiseField, first: int, text: TextStates, progress: Progress
+        self,
+        up: Tensor,
+        scale: float,
+        noise: NoiseField,
+        first: int,
+        text: TextStates,
+        progress: Progress,
+        on_step: StepCallback | None = None,
     ) -> Tensor:
         """Latents of a chunk.
 
@@ -133,6 +149,7 @@ class ChunkSampler:
             first: index of the chunk's first frame in the clip.
             text: the prompt.
             progress: told the finished share of this chunk.
+            on_step: called after each step; may change the latents.
 
         Returns:
             `[C, t, h, w]`, float32, on the CPU.
@@ -157,6 +174,8 @@ class ChunkSampler:
                     fusion.add(prediction, tile)
                 progress((step + (index + 1) / len(batches)) / settings.steps)
             latents = settings.sampler.step(latents, fusion.result(), times[step], times[step + 1])
+            if on_step is not None:
+                latents = on_step(step, times[step], latents)
         return latents
 
     def _batches(self, tiles: tuple[WeightedTile, ...]) -> list[tuple[WeightedTile, ...]]:

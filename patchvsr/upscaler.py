@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,12 +16,26 @@ Progress = Callable[[float], None]
 """Called with the finished share of one clip's work, 0..1."""
 
 
+class Frames(Protocol):
+    """Frames `[T, 3, H, W]`, float32, RGB, 0..1, that can be read a few at a time: a tensor, or a video on disk."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """T, 3, H, W."""
+
+    def __len__(self) -> int:
+        """T."""
+
+    def __getitem__(self, index: slice, /) -> Tensor:
+        """The frames of a slice, `[t, 3, H, W]`. Reading forward is cheap; reading backward may decode again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A clip to upscale. `frames` is `[T, 3, H, W]`, float32, RGB, 0..1; `name` seeds its noise with the run's seed."""
+    """A clip to upscale; `name` seeds its noise together with the run's seed."""
 
     name: str
-    frames: Tensor
+    frames: Frames
     caption: str | None = None
 
 
@@ -30,10 +44,13 @@ class Cuts:
     """Lines of the output, in pixels, where one tile's prediction hands over to another's or stops.
 
     A cut at `p` lies between pixels `p - 1` and `p`. `rows` are horizontal lines (y), `columns` vertical ones (x).
+    `frames` are the same in time: a cut at `t` lies between frames `t - 1` and `t`, where the share of two chunks of
+    frames in the output changes.
     """
 
     rows: tuple[int, ...]
     columns: tuple[int, ...]
+    frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +79,19 @@ class Upscaler(ABC):
         Yields:
             Consecutive chunks `[t, 3, round(H * scale), round(W * scale)]`, float32, 0..1, on the CPU.
         """
+
+    def upscale_from(
+        self, first: int, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None
+    ) -> Iterator[Tensor]:
+        """What `upscale` yields, from frame `first` on: the same bytes, however they are cut into chunks.
+
+        Here all frames are made and the first ones thrown away; an upscaler that need not do that overrides this.
+        """
+        position = 0
+        for chunk in self.upscale(clip, scale, seed, progress):
+            if position + len(chunk) > first:
+                yield chunk[max(first - position, 0) :]
+            position += len(chunk)
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -98,5 +128,5 @@ def create(text: str, device: torch.device | str = "cpu", dtype: torch.dtype = t
     if name in variant_names():
         from patchvsr.method import PatchVSR
 
-        return PatchVSR(resolve(text), device, dtype)
+        return PatchVSR.load(resolve(text), device, dtype)
     raise UserError(f"unknown variant or baseline '{name}'{nearest(name, [*variant_names(), *upscalers.names()])}")

@@ -28,6 +28,7 @@ class VariantSpec:
 
     Attributes:
         base: name of the base model.
+        codec: name of the codec; one that fits the base's latents, such as a smaller one.
         diffusion: False for the control that only encodes and decodes the upsampled video.
         patch: the patch condition branch is there.
         context, position, modulation, tiling: the four axes of components.
@@ -48,6 +49,7 @@ class VariantSpec:
 
     name: str
     base: str
+    codec: str
     diffusion: bool
     patch: bool
     context: str

@@ -29,7 +29,7 @@ VARIANTS = [
 @pytest.mark.benchmark(group="one chunk of 5 frames to 1024x768")
 @pytest.mark.parametrize("text", VARIANTS)
 def test_variants(benchmark: Any, text: str) -> None:
-    upscaler = PatchVSR(resolve(text), CPU, torch.bfloat16)
+    upscaler = PatchVSR.load(resolve(text), CPU, torch.bfloat16)
     clip = Clip("perf", torch.rand(5, 3, 192, 256, generator=torch.Generator().manual_seed(0)))
     frames = benchmark.pedantic(_run, args=(upscaler, clip), rounds=3, warmup_rounds=1)
     assert frames[0].shape == (5, 3, 768, 1024)
