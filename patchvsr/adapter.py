@@ -7,16 +7,19 @@ Source: PatchVSR (arXiv 2509.26025), sections on the patch and global branches.
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, cast
 
 import torch
+from diffusers import ConfigMixin, ModelMixin, WanTransformer3DModel
+from diffusers.configuration_utils import register_to_config
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed, WanTransformerBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from patchvsr.attention import ContextKeyValue, CrossStates, decouple, text_key_value
-from patchvsr.base import Base
+from patchvsr.base import Base, BaseShape
 from patchvsr.context import ContextEncoder, contexts
 from patchvsr.nano import ResidualBlock, fold, unfold
 from patchvsr.position import ConditioningEncoding, Place, positions
@@ -64,22 +67,19 @@ class TileInput(NamedTuple):
 class PatchBranch(nn.Module):
     """Reads a tile's condition latents and gives one feature per base block (and per level of a nano stem).
 
-    Blocks start as copies of evenly spaced base blocks, as ControlNet's do; the projections are zero-initialised.
+    The projections are zero-initialised.
     """
 
-    def __init__(self, base: Base, blocks: int) -> None:
+    def __init__(self, shape: BaseShape, blocks: int) -> None:
         super().__init__()
-        shape = base.shape
         self.patch = (1, shape.patch // shape.stem_stride, shape.patch // shape.stem_stride)
         self.stem = LevelStem(shape.latent_channels, shape.level_channels) if shape.level_channels else None
         channels = shape.level_channels[-1] if shape.level_channels else shape.latent_channels
         self.patch_embedding = nn.Conv3d(channels, shape.dim, kernel_size=self.patch, stride=self.patch)
         self.rope = WanRotaryPosEmbed(shape.dim // shape.heads, self.patch, 1024)
-        self.blocks = nn.ModuleList()
-        for index in range(blocks):
-            block = WanTransformerBlock(shape.dim, shape.ffn_dim, shape.heads, cross_attn_norm=True)
-            block.load_state_dict(base.dit.blocks[index * shape.layers // blocks].state_dict())
-            self.blocks.append(block)
+        self.blocks = nn.ModuleList(
+            WanTransformerBlock(shape.dim, shape.ffn_dim, shape.heads, cross_attn_norm=True) for _ in range(blocks)
+        )
         decouple(self.blocks)
         self.modulation = nn.Linear(shape.dim, 6 * shape.dim)
         self.projections = nn.ModuleList(_zero(nn.Linear(shape.dim, shape.dim)) for _ in range(shape.layers))
@@ -143,22 +143,52 @@ class LevelStem(nn.Module):
         return fine, coarse, self.head(fine + F.pixel_shuffle(self.up(coarse), 2), None, frames)
 
 
-class Adapter(nn.Module):
+class Adapter(ModelMixin, ConfigMixin):
     """All trainable parts except LoRA, for one base. Built by the config; parts that are off do not exist.
 
-    `dropped` names parts (`patch`, `context`, `position`) that were trained but are left out at inference.
+    Args:
+        shape: the fields of a `BaseShape`.
+        parts: the fields of an `AdapterConfig`.
+        prompt_length: tokens of the fixed prompt.
+        dropped: names of parts (`patch`, `context`, `position`) that were trained but are left out at inference.
+
+    Attributes:
+        fixed_prompt: the fixed prompt's embeddings `[1, L, text_dim]`; set them with `set_prompt`.
     """
 
-    def __init__(self, base: Base, config: AdapterConfig) -> None:
+    _keep_in_fp32_modules = WanTransformer3DModel._keep_in_fp32_modules  # of its blocks, which are Wan's
+    fixed_prompt: Tensor
+
+    @register_to_config
+    def __init__(
+        self, shape: dict[str, Any], parts: dict[str, Any], prompt_length: int = 1, dropped: Iterable[str] = ()
+    ) -> None:
         super().__init__()
-        shape, view = base.shape, contexts.get(config.context)
-        self.config = config
-        self.dropped: frozenset[str] = frozenset()
+        levels = tuple(shape["level_channels"])  # a list where the config comes from a file
+        self._build(BaseShape(**(shape | {"level_channels": levels})), AdapterConfig(**parts))
+        self.register_buffer("fixed_prompt", torch.zeros(1, prompt_length, self.shape.text_dim))
+        self.dropped = frozenset(dropped)
+
+    @classmethod
+    def for_base(cls, base: Base, config: AdapterConfig) -> Adapter:
+        """An untrained adapter for a base: blocks of the patch branch start as copies of evenly spaced base blocks, as
+        ControlNet's do.
+        """
+        adapter = cls(asdict(base.shape), config.to_dict())
+        if adapter.patch_branch is not None:
+            blocks = adapter.patch_branch.blocks
+            for index, block in enumerate(blocks):
+                block.load_state_dict(base.dit.blocks[index * base.shape.layers // len(blocks)].state_dict())
+        return adapter
+
+    def _build(self, shape: BaseShape, config: AdapterConfig) -> None:
+        self.shape, self.parts = shape, config
+        view = contexts.get(config.context)
         self.latent_patch = shape.patch
         self.position = positions.get(config.position)(shape.dim)
         crop = self.position.uses_crop
         self.condition = ConditioningEncoding(shape.dim, crop, zero=True)
-        self.patch_branch = PatchBranch(base, config.patch_blocks) if config.patch else None
+        self.patch_branch = PatchBranch(shape, config.patch_blocks) if config.patch else None
         self.patch_condition = ConditioningEncoding(shape.dim, crop, zero=False) if config.patch else None
         self.context_encoder: ContextEncoder | None = None
         self.context_condition: ConditioningEncoding | None = None
@@ -172,6 +202,16 @@ class Adapter(nn.Module):
             crop = crop and not self.position.shares_context
             self.context_condition = ConditioningEncoding(shape.dim, crop, zero=False)
             self.context_attention.extend(ContextKeyValue(shape.dim, shape.heads) for _ in range(shape.layers))
+
+    def set_prompt(self, embeddings: Tensor) -> None:
+        """Make `[1, L, text_dim]` the fixed prompt."""
+        self.fixed_prompt = embeddings
+        self.register_to_config(prompt_length=embeddings.shape[1])
+
+    def drop(self, parts: Iterable[str]) -> None:
+        """Leave trained parts out from now on; what is saved says so too."""
+        self.dropped = frozenset(parts)
+        self.register_to_config(dropped=sorted(self.dropped))
 
     @property
     def gates(self) -> tuple[Tensor, ...]:

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 import yaml
 from diffusers import WanTransformer3DModel
-from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from torch import Tensor, nn
 
 from patchvsr import wan
-from patchvsr.attention import decouple
+from patchvsr.attention import DecoupledCrossAttnProcessor, decouple
 from patchvsr.errors import UserError, nearest
 from patchvsr.nano import NanoTransformer3DModel
+from patchvsr.offload import loaded
 from patchvsr.wan import TextStates, TileFeatures
 
 
@@ -101,7 +101,8 @@ class Base(nn.Module):
         super().__init__()
         self.definition = definition
         self.model = model
-        decouple(self.dit.blocks)
+        # A processor that is there already keeps what the user set on it, such as the attention backend.
+        decouple(b for b in self.dit.blocks if not isinstance(b.attn2.processor, DecoupledCrossAttnProcessor))
 
     @classmethod
     def build(cls, definition: BaseDefinition) -> Base:
@@ -121,9 +122,7 @@ class Base(nn.Module):
             raise UserError(f"{folder} holds no diffusers transformer: expected {path / 'config.json'}")
         kind = NanoTransformer3DModel if definition.kind == "nano" else WanTransformer3DModel
         model = kind.from_pretrained(path, torch_dtype=dtype, use_safetensors=True)
-        wrong = [key for key, value in definition.config.items() if _plain(model.config[key]) != _plain(value)]
-        if wrong:
-            raise UserError(f"{path} is not base '{definition.name}': {', '.join(wrong)} differ from its definition")
+        check_config(definition, model, str(path))
         return cls(definition, model)
 
     @property
@@ -161,26 +160,59 @@ class Base(nn.Module):
     ) -> Tensor:
         """Velocity `[B, C, T, h, w]`, float32, of noisy latents at time t `[B]` in 0..1 (1 is pure noise)."""
         if isinstance(self.model, NanoTransformer3DModel):
-            return self.model(latents, t, text, features, levels, injections, gates)
-        noisy = latents.to(self.dit.patch_embedding.weight.dtype)
+            with loaded(self.dit):  # which is not called; the model itself is, and so runs its own hook
+                return self.model(latents, t, text, features, levels, injections, gates)
         embedding = self.embed_time(t, features)
-        return wan.forward(self.dit, noisy, embedding, text, features, injections, gates).float()
+        with loaded(self.model):
+            noisy = latents.to(self._dtype)
+            return wan.forward(self.dit, noisy, embedding, text, features, injections, gates).float()
 
     def embed_time(self, t: Tensor, features: TileFeatures) -> Tensor:
         """The time embedding `[B, dim]` of t in 0..1 with the tiles' conditioning encodings."""
-        return wan.embed_time(self.dit, t, self.dit.patch_embedding.weight, features.condition)
+        with loaded(self.model):
+            # Not a weight as the example of a dtype: an offloaded one is on another device than t.
+            return wan.embed_time(self.dit, t, t.new_empty(0, dtype=self._dtype), features.condition)
 
     def encode_text(self, embeddings: Tensor) -> TextStates:
         """A prompt's embeddings `[B, L, text_dim]` as tokens and keys for every block."""
-        return wan.encode_text(self.dit, embeddings.to(self.dit.patch_embedding.weight.dtype))
+        with loaded(self.model):
+            return wan.encode_text(self.dit, embeddings.to(self._dtype))
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.dit.patch_embedding.weight.dtype
 
 
-def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Move floating-point weights to `dtype`, except rotary tables, whose positions need float32."""
-    module.to(dtype)
-    for part in module.modules():
-        if isinstance(part, WanRotaryPosEmbed):
-            part.float()
+def check_config(definition: BaseDefinition, model: nn.Module, source: str) -> None:
+    """Refuse a transformer of another config than the definition's.
+
+    Raises:
+        UserError: it is; the message names `source` and the settings that differ.
+    """
+    config: Any = model.config
+    wrong = [key for key, value in definition.config.items() if _plain(config.get(key)) != _plain(value)]
+    if wrong:
+        raise UserError(f"{source} is not base '{definition.name}': {', '.join(wrong)} differ from its definition")
+
+
+def cast(module: nn.Module, dtype: torch.dtype, keep: tuple[str, ...] = ()) -> nn.Module:
+    """Move floating-point weights and buffers to `dtype` in place, except those that must stay float32.
+
+    Which ones must is what diffusers' models say (`_keep_in_fp32_modules`): a Wan transformer's norms, time embedding
+    and rotary tables. `Module.to(dtype)` would round them; `from_pretrained(torch_dtype=...)` leaves them alone too.
+
+    Args:
+        keep: names that the enclosing model keeps.
+    """
+    keep = tuple(getattr(module, "_keep_in_fp32_modules", None) or ()) or keep
+    for name, child in module.named_children():
+        cast(child, torch.float32 if name in keep else dtype, keep)
+    for name, parameter in module.named_parameters(recurse=False):
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(torch.float32 if name in keep else dtype)
+    for name, buffer in module.named_buffers(recurse=False):
+        if buffer.is_floating_point():
+            module._buffers[name] = buffer.to(torch.float32 if name in keep else dtype)
     return module
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from patchvsr import checkpoints
 from patchvsr.base import Base, BaseDefinition, cast, define
-from patchvsr.codec import Codec, WanCodec, codecs
+from patchvsr.codec import Codec, fitting
 from patchvsr.errors import UserError
-from patchvsr.model import PatchVSRModel, merge_lora
+from patchvsr.model import PatchVSRModel, merge_lora, use_channels_last
 from patchvsr.prompt import ByteTextEncoder
 from patchvsr.upscaler import Weights
 from patchvsr.variants import VariantSpec, resolve
@@ -20,7 +20,7 @@ from patchvsr.weights import load_safetensors, sha256_file
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a variant is made of: `model` is None in the control without diffusion, `text_encoder` where no base has one."""
+    """What a variant is made of: no `model` in the control without diffusion, no `text_encoder` where none is known."""
 
     codec: Codec
     model: PatchVSRModel | None
@@ -37,25 +37,33 @@ def load_parts(spec: VariantSpec, device: torch.device, dtype: torch.dtype) -> P
     """
     codec = load_codec(spec, define(spec.base), device, dtype)
     if not spec.diffusion:
-        return Parts(codec, None, None, Weights("none", {}), dtype)
-    return Parts(codec, *load_model(spec, device, dtype), dtype)
+        return Parts(codec, None, None, Weights("trained" if codec.sha256 else "none", codec.sha256), dtype)
+    model, text_encoder, weights = load_model(spec, device, dtype)
+    return Parts(codec, model, text_encoder, Weights(weights.status, weights.sha256 | codec.sha256), dtype)
 
 
 def load_codec(spec: VariantSpec, definition: BaseDefinition, device: torch.device, dtype: torch.dtype) -> Codec:
-    """The base's codec.
+    """The variant's codec, else the base's own.
 
     Raises:
-        UserError: a codec that needs weights and got none, or a folder without them.
+        UserError: a codec that does not fit the base, that needs weights and got none, or that has none and got some;
+            weights that are missing or not its own.
     """
-    kind = codecs.get(definition.codec)
-    if kind is not WanCodec:
-        return kind()
-    if not spec.codec_weights:
+    name = spec.codec or definition.codec
+    kind = fitting(name, definition.codec, spec.base)
+    if kind.needs and not spec.codec_weights:
         raise UserError(
-            f"codec 'wan' of base '{spec.base}' needs weights: give the folder of diffusers' AutoencoderKLWan, "
-            f"as in {spec.name}:codec_weights=DIR"
+            f"codec '{name}' of base '{spec.base}' needs weights: give {kind.needs}, "
+            f"as in {spec.name}:codec_weights=PATH"
         )
-    return WanCodec.from_diffusers(Path(spec.codec_weights), device, dtype)
+    if spec.codec_weights and not kind.needs:
+        raise UserError(
+            f"codec '{name}' of base '{spec.base}' has no weights, and '{spec.name}' gives "
+            f"codec_weights={spec.codec_weights}; leave it out"
+        )
+    codec = kind.load(spec.codec_weights, device, dtype)
+    fitting(name, definition.codec, spec.base, codec)  # what was loaded may have other sizes than its class
+    return codec
 
 
 def load_model(
@@ -73,10 +81,10 @@ def load_model(
     definition = define(spec.base)
     hashes: dict[str, str] = {}
     base, text_encoder, base_trained = _load_base(spec, definition, dtype, hashes)
-    owner = _weights_owner(spec)
+    owner = weights_owner(spec)
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        model = PatchVSRModel(base, owner.adapter_config())
+        model = PatchVSRModel.fresh(base, owner.adapter_config())
     state = _arm_state(spec, owner, hashes)
     if state is not None:
         model.load_trained_state(*state)
@@ -87,9 +95,7 @@ def load_model(
         _drop(model, owner, spec)
     merge_lora(model.base)
     cast(model, dtype)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.to(memory_format=torch.channels_last)
+    use_channels_last(model)
     status = "trained" if base_trained and state is not None else "untrained"
     return model.to(device).eval().requires_grad_(False), text_encoder, Weights(status, hashes)
 
@@ -118,7 +124,7 @@ def _load_base(
     return base, None, True
 
 
-def _weights_owner(spec: VariantSpec) -> VariantSpec:
+def weights_owner(spec: VariantSpec) -> VariantSpec:
     """The variant whose arm's weights are loaded: `full` where parts are dropped at inference, else the spec itself."""
     if not spec.dropped_at_inference:
         return spec
@@ -163,4 +169,4 @@ def _drop(model: PatchVSRModel, owner: VariantSpec, spec: VariantSpec) -> None:
         for name, parameter in model.base.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.zeros_(parameter)
-    model.adapter.dropped = frozenset(dropped)
+    model.adapter.drop(dropped)

@@ -20,31 +20,39 @@ LORA_CONV = r"(conv_in|conv_1|conv_2|up|down|conv_out)"
 
 
 class PatchVSRModel(nn.Module):
-    """A frozen base with its adapter.
+    """A base with its adapter.
 
     Args:
-        base: the video transformer; its parameters are frozen, LoRA is added to it where the config asks for it.
-        config: the adapter's.
-
-    Attributes:
-        fixed_prompt: the fixed prompt's embeddings `[1, L, text_dim]`, saved with the adapter.
+        base: the video transformer.
+        adapter: made for a base of that shape.
     """
 
-    fixed_prompt: Tensor
-
-    def __init__(self, base: Base, config: AdapterConfig) -> None:
+    def __init__(self, base: Base, adapter: Adapter) -> None:
         super().__init__()
+        self.base, self.adapter = base, adapter
+
+    @classmethod
+    def fresh(cls, base: Base, config: AdapterConfig) -> PatchVSRModel:
+        """A base with an untrained adapter: its parameters are frozen, LoRA is added where the config asks for it."""
         base.requires_grad_(False)
-        self.base = base
-        self.adapter = Adapter(base, config)
-        self.register_buffer("fixed_prompt", torch.zeros(1, 1, base.shape.text_dim))
+        model = cls(base, Adapter.for_base(base, config))
         if config.lora_rank:
             add_lora(base, config.lora_rank)
+        return model
 
     @property
     def config(self) -> AdapterConfig:
-        """The adapter's config."""
-        return self.adapter.config
+        """The adapter's parts."""
+        return self.adapter.parts
+
+    @property
+    def fixed_prompt(self) -> Tensor:
+        """The fixed prompt's embeddings `[1, L, text_dim]`, saved with the adapter."""
+        return self.adapter.fixed_prompt
+
+    @fixed_prompt.setter
+    def fixed_prompt(self, embeddings: Tensor) -> None:
+        self.adapter.set_prompt(embeddings)
 
     def velocity(self, latents: Tensor, t: Tensor, text: TextStates, features: TileFeatures) -> Tensor:
         """Velocity `[B, C, T, h, w]`, float32, of a batch of noisy tiles at time t `[B]`."""
@@ -58,8 +66,9 @@ class PatchVSRModel(nn.Module):
     def trained_state(self) -> dict[str, Tensor]:
         """The adapter, LoRA and the fixed prompt by name: all that training changes."""
         state = {f"adapter.{name}": value for name, value in self.adapter.state_dict().items()}
+        prompt = state.pop("adapter.fixed_prompt")
         state |= {f"base.{name}": value for name, value in self.base.state_dict().items() if "lora_" in name}
-        return state | {"fixed_prompt": self.fixed_prompt}
+        return state | {"fixed_prompt": prompt}
 
     def load_trained_state(self, state: dict[str, Tensor], source: str) -> None:
         """Load what `trained_state` gave, strictly.
@@ -114,6 +123,13 @@ def merge_lora(base: Base) -> None:
             module.merge()
             parent, _, child = name.rpartition(".")
             setattr(base.get_submodule(parent), child, module.get_base_layer())
+
+
+def use_channels_last(module: nn.Module) -> None:
+    """Lay the weights of two-dimensional convolutions out as the maps they meet (in place): faster, and other bits."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            part.to(memory_format=torch.channels_last)
 
 
 def save_weights(state: dict[str, Tensor], path: Path, metadata: dict[str, Any], dtype: torch.dtype) -> None:

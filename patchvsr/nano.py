@@ -88,6 +88,8 @@ class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
         text_dim: width of the prompt embeddings.
     """
 
+    _keep_in_fp32_modules = WanTransformer3DModel._keep_in_fp32_modules  # those of the one inside
+
     @register_to_config
     def __init__(
         self,

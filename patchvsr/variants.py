@@ -211,6 +211,7 @@ def check(spec: VariantSpec) -> None:
         UserError: one sentence that says which, and what to change.
     """
     from patchvsr.base import define
+    from patchvsr.codec import fitting
     from patchvsr.context import contexts
     from patchvsr.modulation import modulations
     from patchvsr.position import positions
@@ -218,6 +219,7 @@ def check(spec: VariantSpec) -> None:
     from patchvsr.tiling import tilings
 
     base = define(spec.base)
+    fitting(spec.codec, base.codec, spec.base)
     view, position = contexts.get(spec.context), positions.get(spec.position)
     tiling, modulation = tilings.get(spec.tiling), modulations.get(spec.modulation)
     samplers.get(spec.sampler)

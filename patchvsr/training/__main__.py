@@ -53,7 +53,7 @@ def build(config: TrainingConfig) -> tuple[Task, str]:
         raise UserError(f"base '{config.base}' has no trained weights yet; train stage 1 first (config nano-base)")
     spec = resolve(config.variant)
     base, text_encoder = checkpoints.load_nano(definition, found)
-    model = PatchVSRModel(base, spec.adapter_config())
+    model = PatchVSRModel.fresh(base, spec.adapter_config())
     with torch.no_grad():
         words = definition.prompt if spec.prompt == "fixed" else ""
         model.fixed_prompt = text_encoder([words])

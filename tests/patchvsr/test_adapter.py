@@ -33,7 +33,7 @@ def tiles(count: int = 2, size: int = 8, channels: int = 48, frames: int = 2) ->
 
 def tiny(config: AdapterConfig, seed: int = 0) -> PatchVSRModel:
     torch.manual_seed(seed)
-    return PatchVSRModel(Base.build(define("wan-tiny")), config).eval()
+    return PatchVSRModel.fresh(Base.build(define("wan-tiny")), config).eval()
 
 
 @pytest.mark.parametrize(("context", "position"), COMBINATIONS)
@@ -44,7 +44,7 @@ def test_an_untrained_adapter_changes_no_bit_of_the_base(context, position):
     reference = WanTransformer3DModel(**definition.config).eval()
     base = Base.build(definition)
     base.model.load_state_dict(reference.state_dict())
-    model = PatchVSRModel(base, AdapterConfig(context=context, position=position, lora_rank=4)).eval()
+    model = PatchVSRModel.fresh(base, AdapterConfig(context=context, position=position, lora_rank=4)).eval()
     tile, embeddings = tiles(), torch.randn(2, 7, 16)  # a linear layer rounds differently in batches of 1 and 2
     text = model.base.encode_text(embeddings)
     features = model.adapter.encode(tile, text)
@@ -66,7 +66,7 @@ def test_an_untrained_adapter_changes_no_bit_of_nano():
     noisy, t = torch.randn(2, 48, 2, 16, 16), torch.tensor([0.3, 1.0])
     text = base.encode_text(torch.randn(1, 7, 64))
     before = base.velocity(noisy, t, text, TileFeatures())
-    model = PatchVSRModel(base, AdapterConfig()).eval()
+    model = PatchVSRModel.fresh(base, AdapterConfig()).eval()
     after = model.velocity(noisy, t, text, model.adapter.encode(tiles(size=16), text))
     assert torch.equal(before, after)
 
@@ -124,7 +124,7 @@ def test_features_do_not_depend_on_the_denoising_step_and_only_position_tells_ti
 def test_the_adapter_builds_and_runs_on_the_real_wan_sizes(name, billions):
     with torch.device("meta"):
         base = Base.build(define(name))
-        model = PatchVSRModel(base, AdapterConfig(lora_rank=0))
+        model = PatchVSRModel.fresh(base, AdapterConfig(lora_rank=0))
     assert sum(p.numel() for p in base.parameters()) / 1e9 == pytest.approx(billions, rel=0.02)
     meta = dict(device="meta")
     tile = TileInput(
