@@ -15,12 +15,12 @@ from torch import Tensor
 from benchmarks.environment import package_versions
 from benchmarks.metrics import Metric, metrics
 from benchmarks.suites import SuiteClip, load_folders, load_suite
+from patchvsr.devices import device_of, dtype_name, dtype_of
 from patchvsr.errors import UserError, nearest
 from patchvsr.upscaler import Weights, create
 from patchvsr.video import frames_sha256
 
 DEFAULT_METRICS = "psnr ssim lpips consistency seam seam_step seam_t grid seconds fps peak_host_mib".split()
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ class Plan:
             "suite_clips": self.suite_clips,
             "seed": self.seed,
             "device": str(self.device),
-            "dtype": _dtype_name(self.dtype),
+            "dtype": dtype_name(self.dtype),
             "clips": [_describe_clip(clip) for clip in self.clips],
             "variants": [
                 {
@@ -142,7 +142,7 @@ def make_plan(request: Request) -> Plan:
         UserError: an unknown or repeated name, parts or weights that do not fit, clips that cannot be read or whose
             sizes do not fit, a metric's weights that cannot be fetched, or a device that is not there.
     """
-    device, dtype = _device(request.device), _dtype(request.dtype)
+    device, dtype = device_of(request.device), dtype_of(request.dtype)
     chosen = {name: _metric(name) for name in _unique(request.metrics, "metric")}
     clips, suite_clips = _clips(request)
     variants = [_variant(text, device, dtype) for text in _unique(request.variants, "variant")]
@@ -152,30 +152,6 @@ def make_plan(request: Request) -> Plan:
             metric.prepare()
     items = [_item(variant, clip, request.seed, device, dtype) for variant in variants for clip in planned]
     return Plan(items, variants, planned, suite_clips, chosen, request.seed, device, dtype)
-
-
-def _device(text: str) -> torch.device:
-    if text == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(text)
-    except RuntimeError as error:
-        raise UserError(f"unknown device '{text}'; use auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device '{text}' is not available: torch sees no CUDA GPU here; use --device cpu")
-    return device
-
-
-def _dtype(text: str) -> torch.dtype:
-    """`auto` is bfloat16 on every device, so that the same command means the same everywhere."""
-    name = "bfloat16" if text == "auto" else text
-    if name not in DTYPES:
-        raise UserError(f"unknown dtype '{text}'{nearest(text, ['auto', *DTYPES])}")
-    return DTYPES[name]
-
-
-def _dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _metric(name: str) -> Metric:
@@ -246,7 +222,7 @@ def _item(
         "weights_status": variant.weights.status,
         "seed": seed,
         "device": device.type,
-        "dtype": _dtype_name(dtype),
+        "dtype": dtype_name(dtype),
         "packages": {**package_versions(["patchvsr", "diffusers"]), "torch": torch.__version__},
     }
     canonical = json.dumps(key, sort_keys=True, ensure_ascii=False)

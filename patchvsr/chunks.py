@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -43,4 +44,4 @@ def blend_chunks(spans: list[tuple[int, int]], chunks: Iterable[Tensor]) -> Iter
 
 def chunk_cuts(spans: list[tuple[int, int]]) -> tuple[int, ...]:
     """Frames at which the share of two chunks changes: each cross-fade's first frame, and the one after its last."""
-    return tuple(sorted({cut for (_, stop), (start, _) in zip(spans, spans[1:], strict=False) for cut in (start, stop)}))
+    return tuple(sorted({cut for (_, stop), (start, _) in pairwise(spans) for cut in (start, stop)}))

@@ -4,10 +4,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from patchvsr import __version__
+from patchvsr import __version__, cli_upscale
 from patchvsr.errors import UserError
 
 EXAMPLES = """examples:
+  patchvsr upscale phone.mp4 phone-4k.mp4 --scale 3
+  patchvsr upscale --help                    sizes, codecs, parts of a video, going on after an interruption
   patchvsr variants                          what can be composed and compared
   patchvsr variants full:steps=4,tiling=shifted,modulation=independent
   patchvsr weights                           third-party weights: what is here, where the rest comes from
@@ -25,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"patchvsr {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
+    cli_upscale.add_to(commands)
     variants = commands.add_parser("variants", help="list the variants, or print one resolved")
     variants.add_argument("variant", nargs="?", help="a name, with overrides if you like: full:steps=4")
     weights = commands.add_parser("weights", help="list third-party weights, or fetch some")
@@ -66,9 +69,11 @@ def show_weights(action: str, names: list[str]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 when done, 2 with one sentence on stderr for bad input."""
+    """Run the command; 0 when done, 2 with one sentence on stderr for bad input, 130 when interrupted."""
     args = parser().parse_args(argv)
     try:
+        if args.command == "upscale":
+            return cli_upscale.run(args)
         if args.command == "variants":
             show_variants(args.variant)
         else:

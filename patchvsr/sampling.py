@@ -23,9 +23,8 @@ from patchvsr.tiling import TilingPolicy
 from patchvsr.upscaler import Progress
 from patchvsr.wan import TextStates, TileFeatures
 
-
 StepCallback = Callable[[int, float, Tensor], Tensor]
-"""Told a finished step's index, its time (1 is pure noise) and the latents `[C, t, h, w]`; returns those to go on with."""
+"""Told a finished step's index, its time (1 is noise) and the latents `[C, t, h, w]`; returns those to go on with."""
 
 
 class Sampler(ABC):

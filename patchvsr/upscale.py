@@ -1,0 +1,254 @@
+"""From a video file to a video file: what `patchvsr upscale` does."""
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from typing import Any
+
+from torch import Tensor
+
+from patchvsr import __version__
+from patchvsr.devices import device_of, dtype_of
+from patchvsr.errors import UserError
+from patchvsr.request import Request, check_paths
+from patchvsr.sizes import resolve_scale, scaled
+from patchvsr.upscaler import Clip, Upscaler, create
+from patchvsr.video.colour import Colour
+from patchvsr.video.encoders import check_size, choose
+from patchvsr.video.hdr import x265_options
+from patchvsr.video.job import WorkFolder
+from patchvsr.video.sinks import ImageSink, Sink, VideoSink, image_timing
+from patchvsr.video.source import Source, open_source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What is about to be done: known before the first frame is made."""
+
+    width: int
+    height: int
+    scale: float
+    frames: int
+    first: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A finished job: frames made in this run, the seconds of its parts, and what is not in the output.
+
+    `reading` is decoding, `writing` is encoding and joining, `upscaling` the rest of the time on frames.
+    """
+
+    frames: int
+    reading: float
+    upscaling: float
+    writing: float
+    notes: tuple[str, ...]
+
+
+class Interrupted(Exception):
+    """The job was interrupted; `kept` of `frames` frames need not be made again by the same command with --resume."""
+
+    def __init__(self, kept: int, frames: int) -> None:
+        super().__init__(kept, frames)
+        self.kept, self.frames = kept, frames
+
+
+def upscale(request: Request, started: Callable[[Started], None], tell: Callable[[float], None]) -> Done:
+    """Upscale a video, a folder of images or an image.
+
+    Args:
+        request: what is wanted.
+        started: called once, before the first frame is made.
+        tell: called with the number of frames finished, counted from the clip's beginning; fractions are work begun.
+
+    Raises:
+        UserError: anything the user can mend; the output is then as it was before.
+        Interrupted: on KeyboardInterrupt; likewise.
+    """
+    check_paths(request)
+    with open_source(request.source, request.frames) as source:
+        count, _, height, width = source.shape
+        scale = resolve_scale((width, height), request.scale, request.size)
+        upscaler = create(request.variant, device_of(request.device), dtype_of(request.dtype))
+        sink = _sink(request, source, scale, upscaler)
+        out_width, out_height = scaled((width, height), scale)
+        try:
+            started(
+                Started(
+                    width=out_width,
+                    height=out_height,
+                    scale=scale,
+                    frames=count,
+                    first=sink.done,
+                    notes=(*source.notes, *_notes(source, sink, upscaler)),
+                )
+            )
+            return _run(request, source, scale, upscaler, sink, (out_height, out_width), tell)
+        except KeyboardInterrupt:
+            raise Interrupted(sink.abort(), count) from None
+        except BaseException:
+            sink.abort()
+            raise
+
+
+def _sink(request: Request, source: Source, scale: float, upscaler: Upscaler) -> Sink:
+    """Where the frames go; every setting is checked before the work folder is made."""
+    out, depth = request.out, request.depth or (8 if source.colour.depth <= 8 else 10)
+    size = scaled((source.shape[3], source.shape[2]), scale)
+    job = _job(request, source, scale, upscaler)
+    if out.suffix == "" or out.suffix.lower() == ".png":
+        depth = request.depth or (8 if source.colour.depth <= 8 else 16)
+        _check_images(request, source, depth)
+        return ImageSink(out, WorkFolder(out, job, request.resume), len(source), depth)
+    if source.timing is None and request.fps is None:
+        raise UserError(f"{source.path} has no frame rate; give --fps to make a video of images, such as --fps 24")
+    rate = request.fps or source.rate or Fraction(25)
+    if source.timing is not None and request.fps is not None:
+        raise UserError(f"{source.path} has its own frame times, which are kept; --fps is for images")
+    if source.colour.hdr and depth < 10:
+        raise UserError(
+            f"{source.path} is HDR ({source.colour.hdr}), which needs 10 bits per channel; leave out --depth {depth}"
+        )
+    hdr = x265_options(source.side_data)
+    encoding = choose(out, depth, rate, request.codec, request.crf, request.preset, hdr)
+    if source.colour.hdr and encoding.depth < 10:
+        raise UserError(f"codec '{encoding.codec}' has 8 bits per channel, too few for HDR; use --codec hevc or av1")
+    check_size(encoding, *size, (source.shape[3], source.shape[2]))
+    timing = source.timing or image_timing(len(source), rate)
+    work = WorkFolder(out, job | encoding.to_dict(), request.resume)
+    colour = output_colour(source.colour)
+    return VideoSink(out, work, source, timing, size, encoding, colour, request.audio, request.subtitles)
+
+
+def _check_images(request: Request, source: Source, depth: int) -> None:
+    given = [name for name in ("codec", "crf", "preset", "fps") if getattr(request, name) is not None]
+    if given:
+        raise UserError(f"--{given[0]} is for video files, and {request.out} will be PNG")
+    if depth not in (8, 16):
+        raise UserError(f"PNG images have 8 or 16 bits per channel, not --depth {depth}")
+    if source.colour.hdr:
+        raise UserError(
+            f"{source.path} is HDR ({source.colour.hdr}), which PNG images cannot say; write an .mp4, .mov or .mkv file"
+        )
+    if request.out.suffix and len(source) > 1:
+        raise UserError(
+            f"{request.out} is one image and {source.path} has {len(source)} frames; choose one with --frames N"
+        )
+
+
+def output_colour(colour: Colour) -> Colour:
+    """How the output is encoded and tagged: as the source was, so that no code value changes its meaning.
+
+    Where a YUV source states no primaries or transfer, those that go with its matrix are written, for its size will
+    no longer tell a player; RGB becomes BT.709 in limited range.
+    """
+    if colour.matrix == 0:
+        known = [value if value != 2 else 1 for value in (colour.primaries, colour.transfer)]
+        if known[1] == 13:  # sRGB, as images are: players know video by its BT.709 tag
+            known[1] = 1
+        return Colour(matrix=1, primaries=known[0], transfer=known[1], full_range=False, depth=colour.depth)
+    usual = {1: (1, 1), 5: (5, 6), 6: (6, 6), 7: (7, 7), 9: (9, 14)}.get(colour.matrix, (2, 2))
+    return Colour(
+        matrix=colour.matrix,
+        primaries=usual[0] if colour.primaries == 2 else colour.primaries,
+        transfer=usual[1] if colour.transfer == 2 else colour.transfer,
+        full_range=colour.full_range,
+        depth=colour.depth,
+    )
+
+
+def _job(request: Request, source: Source, scale: float, upscaler: Upscaler) -> dict[str, Any]:
+    """Everything that decides the output's frames; a resumed run must have the same."""
+    found = source.path.stat()
+    described = json.dumps(upscaler.describe(), sort_keys=True)
+    return {
+        "input": str(source.path.resolve()),
+        "input's size": found.st_size,
+        "input's change": found.st_mtime_ns,
+        "frames": [source.start, source.start + len(source)],
+        "scale": scale,
+        "variant": request.variant,
+        "variant's parts": hashlib.sha256(described.encode()).hexdigest(),
+        "caption": request.caption,
+        "seed": request.seed,
+        "depth": request.depth,
+        "patchvsr": __version__,
+        "av": version("av"),
+    }
+
+
+def _notes(source: Source, sink: Sink, upscaler: Upscaler) -> Iterator[str]:
+    if upscaler.weights.status == "untrained":
+        yield f"'{upscaler.name}' has untrained weights here; the result is not what the method can do"
+    if source.colour.hdr:
+        yield f"the video is HDR ({source.colour.hdr}): its code values are upscaled as they are and its tags kept"
+    if source.side_data and isinstance(sink, VideoSink) and not sink.encoding.hdr:
+        yield "the static HDR metadata (mastering display, light levels) is not carried over; --codec hevc keeps it"
+    if isinstance(sink, ImageSink) and source.kind == "video":
+        yield "images carry no sound, subtitles or frame times"
+
+
+def _run(
+    request: Request,
+    source: Source,
+    scale: float,
+    upscaler: Upscaler,
+    sink: Sink,
+    size: tuple[int, int],
+    tell: Callable[[float], None],
+) -> Done:
+    count, first = len(source), sink.done
+    begun, writing = time.perf_counter(), 0.0
+    frames = _Timed(source)
+    clip = Clip(request.source.stem, frames, request.caption)
+    if first < count:
+        chunks = upscaler.upscale_from(first, clip, scale, request.seed, lambda share: tell(share * count))
+        for chunk in chunks:
+            if tuple(chunk.shape[2:]) != size:
+                made, wanted = (f"{shape[1]}x{shape[0]}" for shape in (chunk.shape[2:], size))
+                raise UserError(f"'{upscaler.name}' made frames of {made}, not {wanted}")
+            start = time.perf_counter()
+            for frame in chunk:
+                sink.write(frame)
+            writing += time.perf_counter() - start
+    start = time.perf_counter()
+    notes = sink.finish()
+    ended = time.perf_counter()
+    writing += ended - start
+    tell(count)
+    return Done(
+        frames=count - first,
+        reading=frames.seconds,
+        upscaling=ended - begun - writing - frames.seconds,
+        writing=writing,
+        notes=tuple(notes),
+    )
+
+
+class _Timed:
+    """A source that counts the seconds spent on reading it."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.seconds = source, 0.0
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.source.shape
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: slice, /) -> Tensor:
+        start = time.perf_counter()
+        frames = self.source[index]
+        self.seconds += time.perf_counter() - start
+        return frames
+
+
