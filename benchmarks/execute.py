@@ -132,7 +132,7 @@ def _upscale(
             result.measured = {"seconds": seconds, **memory.read()}
             height, width = item.clip.size
             cuts = upscaler.cuts(height, width, item.clip.frames) or standard_cuts(height, width)
-            result.cuts = {"rows": list(cuts.rows), "columns": list(cuts.columns)}
+            result.cuts = {"rows": list(cuts.rows), "columns": list(cuts.columns), "frames": list(cuts.frames)}
         result.output = Output(
             path=item.output.as_posix(), width=width, height=height, frames=writer.frames, sha256=writer.sha256
         )
@@ -176,7 +176,7 @@ def _score_all(chosen: dict[str, Metric], frames: Tensor, result: Result, item: 
         target=clip.gt(),
         lq=clip.lq(),
         scale=clip.scale,
-        cuts=Cuts(tuple(result.cuts["rows"]), tuple(result.cuts["columns"])),
+        cuts=Cuts(*(tuple(result.cuts[axis]) for axis in ("rows", "columns", "frames"))),
         measured=dict(result.measured),
     )
     return {name: _score(name, metric, sample) for name, metric in chosen.items()}

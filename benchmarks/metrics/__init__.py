@@ -22,6 +22,7 @@ metrics: Registry[Callable[[], Metric]] = Registry(
         "seam": "benchmarks.metrics.seam:Seam",
         "seam_step": "benchmarks.metrics.seam:SeamStep",
         "seam_t": "benchmarks.metrics.seam:SeamTemporal",
+        "seam_chunk": "benchmarks.metrics.seam_chunk:SeamChunk",
         "grid": "benchmarks.metrics.grid:Grid",
         "seconds": "benchmarks.metrics.cost:Seconds",
         "fps": "benchmarks.metrics.cost:FramesPerSecond",

@@ -227,7 +227,7 @@ def test_an_item_holds_every_metric_with_its_frames(data: Path) -> None:
     assert len(item["scores"]["level"]["per_frame"]) == 3
     assert item["measured"]["seconds"] > 0
     assert item["scores"]["fps"]["value"] == pytest.approx(3 / item["scores"]["seconds"]["value"])
-    assert item["cuts"] == {"rows": [], "columns": [12]}
+    assert item["cuts"] == {"rows": [], "columns": [12], "frames": []}
 
 
 def test_metrics_are_in_memory_before_the_first_item_is_measured(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
