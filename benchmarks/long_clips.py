@@ -34,7 +34,7 @@ def make_clip(path: Path, frames: int, size: Size) -> None:
     from patchvsr.upscale import upscale
     from patchvsr.video import FrameWriter
 
-    clip = load_suite("4k", frames=min(frames, 100))[0].lq()
+    clip = load_suite("4k", frames=min(frames, 64))[0].lq()
     count, _, height, width = clip.shape
     if size[0] > width or size[1] > height:
         raise UserError(f"the clip has {width}x{height}; give an --input of at most that")

@@ -142,7 +142,8 @@ def make_plan(request: Request) -> Plan:
         UserError: an unknown or repeated name, parts or weights that do not fit, clips that cannot be read or whose
             sizes do not fit, a metric's weights that cannot be fetched, or a device that is not there.
     """
-    device, dtype = device_of(request.device), dtype_of(request.dtype)
+    device = device_of(request.device)
+    dtype = dtype_of(request.dtype, device)
     chosen = {name: _metric(name) for name in _unique(request.metrics, "metric")}
     clips, suite_clips = _clips(request)
     variants = [_variant(text, device, dtype) for text in _unique(request.variants, "variant")]

@@ -48,7 +48,7 @@ def add_to(commands: Any) -> None:
     made.add_argument("--caption", help="what the video shows, for variants that use a caption")
     made.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     made.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    made.add_argument("--dtype", default="auto", help="auto, bfloat16, float16 or float32 (default: auto: bfloat16)")
+    made.add_argument("--dtype", default="auto", help="auto, bfloat16, float16 or float32 (default: auto: what is fast)")
     coding = made.add_argument_group("encoding")
     coding.add_argument("--codec", help="h264, hevc, vp9, av1, prores or ffv1 (default: by suffix and depth)")
     coding.add_argument("--crf", type=int, help="quality, low is better (default: by codec; h264: 17)")

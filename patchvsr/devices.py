@@ -25,16 +25,28 @@ def device_of(text: str) -> torch.device:
     return device
 
 
-def dtype_of(text: str) -> torch.dtype:
-    """`auto` is bfloat16 on every device, so that the same command means the same everywhere.
+def dtype_of(text: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the hardware multiplies it, else float32; records say which it was.
+
+    A CPU without such instructions emulates bfloat16, which was measured to take twice as long as float32.
 
     Raises:
         UserError: the name is unknown.
     """
-    name = "bfloat16" if text == "auto" else text
-    if name not in DTYPES:
+    if text == "auto":
+        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
+    if text not in DTYPES:
         raise UserError(f"unknown dtype '{text}'{nearest(text, ['auto', *DTYPES])}")
-    return DTYPES[name]
+    return DTYPES[text]
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return True
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
 def dtype_name(dtype: torch.dtype) -> str:

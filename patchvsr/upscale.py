@@ -76,7 +76,8 @@ def upscale(request: Request, started: Callable[[Started], None], tell: Callable
     with open_source(request.source, request.frames) as source:
         count, _, height, width = source.shape
         scale = resolve_scale((width, height), request.scale, request.size)
-        upscaler = create(request.variant, device_of(request.device), dtype_of(request.dtype))
+        device = device_of(request.device)
+        upscaler = create(request.variant, device, dtype_of(request.dtype, device))
         sink = _sink(request, source, scale, upscaler)
         out_width, out_height = scaled((width, height), scale)
         try:
