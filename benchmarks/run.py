@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--data-root", metavar="DIR", type=Path, help="where datasets lie, as DIR/SUITE/{GT,LQ}/CLIP")
     made.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the noise (default: 0)")
     made.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    made.add_argument("--dtype", default="auto", help="auto, bfloat16, float16 or float32 (default: auto: what is fast)")
+    made.add_argument("--dtype", default="auto", help="auto (the fastest), bfloat16, float16, float32 (default: auto)")
     made.add_argument("--list", action="store_true", help="name the suites, variants, baselines and metrics, and stop")
     return made
 

@@ -48,7 +48,7 @@ def add_to(commands: Any) -> None:
     made.add_argument("--caption", help="what the video shows, for variants that use a caption")
     made.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     made.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    made.add_argument("--dtype", default="auto", help="auto, bfloat16, float16 or float32 (default: auto: what is fast)")
+    made.add_argument("--dtype", default="auto", help="auto (the fastest), bfloat16, float16, float32 (default: auto)")
     coding = made.add_argument_group("encoding")
     coding.add_argument("--codec", help="h264, hevc, vp9, av1, prores or ffv1 (default: by suffix and depth)")
     coding.add_argument("--crf", type=int, help="quality, low is better (default: by codec; h264: 17)")
@@ -79,10 +79,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         with _stopped_politely():
             done = upscale(request, shown.start, shown.tell)
-    except Interrupted as stop:
+    except (Interrupted, KeyboardInterrupt) as stop:
         shown.close()
-        hint = "; the same command goes on from there" if args.resume else ""
-        kept = f"{stop.kept} of {stop.frames} frames are kept{hint}" if args.resume else "nothing was written"
+        kept = "nothing was written"
+        if args.resume and isinstance(stop, Interrupted):
+            kept = f"{stop.kept} of {stop.frames} frames are kept; the same command goes on from there"
         print(f"patchvsr: interrupted; {kept}", file=sys.stderr)
         return 130
     finally:

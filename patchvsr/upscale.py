@@ -10,7 +10,7 @@ from fractions import Fraction
 from importlib.metadata import version
 from typing import Any
 
-from torch import Tensor
+from torch import OutOfMemoryError, Tensor
 
 from patchvsr import __version__
 from patchvsr.devices import device_of, dtype_of
@@ -94,6 +94,12 @@ def upscale(request: Request, started: Callable[[Started], None], tell: Callable
             return _run(request, source, scale, upscaler, sink, (out_height, out_width), tell)
         except KeyboardInterrupt:
             raise Interrupted(sink.abort(), count) from None
+        except (MemoryError, OutOfMemoryError) as error:
+            sink.abort()
+            raise UserError(
+                f"memory ran out on {device} at {out_width}x{out_height}; try a smaller --size, or "
+                f"--variant {upscaler.name}:tile_batch=1,cache_mib=0"
+            ) from error
         except BaseException:
             sink.abort()
             raise
@@ -107,7 +113,7 @@ def _sink(request: Request, source: Source, scale: float, upscaler: Upscaler) ->
     if out.suffix == "" or out.suffix.lower() == ".png":
         depth = request.depth or (8 if source.colour.depth <= 8 else 16)
         _check_images(request, source, depth)
-        return ImageSink(out, WorkFolder(out, job, request.resume), len(source), depth)
+        return ImageSink(out, WorkFolder(out, job, request.resume, request.overwrite), len(source), depth)
     if source.timing is None and request.fps is None:
         raise UserError(f"{source.path} has no frame rate; give --fps to make a video of images, such as --fps 24")
     rate = request.fps or source.rate or Fraction(25)
@@ -123,7 +129,7 @@ def _sink(request: Request, source: Source, scale: float, upscaler: Upscaler) ->
         raise UserError(f"codec '{encoding.codec}' has 8 bits per channel, too few for HDR; use --codec hevc or av1")
     check_size(encoding, *size, (source.shape[3], source.shape[2]))
     timing = source.timing or image_timing(len(source), rate)
-    work = WorkFolder(out, job | encoding.to_dict(), request.resume)
+    work = WorkFolder(out, job | encoding.to_dict(), request.resume, request.overwrite)
     colour = output_colour(source.colour)
     return VideoSink(out, work, source, timing, size, encoding, colour, request.audio, request.subtitles)
 

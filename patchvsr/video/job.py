@@ -18,18 +18,19 @@ class WorkFolder:
         out: the output that is being made.
         job: JSON-ready; everything that decides the output's bytes. Pieces of another job are not gone on with.
         resume: go on from what an interrupted run left, and leave what there is when this one is interrupted.
+        discard: throw away what an interrupted run with `resume` left, if this one does not go on from it.
 
     Attributes:
         path: the folder.
 
     Raises:
-        UserError: the folder cannot be made, another process is at work in it, or it holds pieces of another job.
+        UserError: the folder cannot be made, another process is at work in it, or it holds pieces of another job, or
+            pieces that would be lost.
     """
 
-    def __init__(self, out: Path, job: dict[str, Any], resume: bool) -> None:
+    def __init__(self, out: Path, job: dict[str, Any], resume: bool, discard: bool = False) -> None:
         self.path = out.with_name(f".{out.name}.patchvsr")
         self.resume = resume
-        self._existed = self.path.is_dir()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / "lock", "w")
@@ -40,26 +41,41 @@ class WorkFolder:
         except OSError as error:
             self._lock.close()
             raise UserError(f"another process is making {out}; wait for it, or write to another file") from error
-        self._begin(out, json.loads(json.dumps(job)))
+        try:
+            self._begin(out, json.loads(json.dumps(job)), discard)
+        except BaseException:
+            self._lock.close()
+            raise
 
-    def _begin(self, out: Path, job: dict[str, Any]) -> None:
-        described = self.path / "job.json"
+    def _begin(self, out: Path, job: dict[str, Any], discard: bool) -> None:
+        described, kept = self.path / "job.json", self.path / "kept"
         if self.resume and described.is_file():
             before = json.loads(described.read_text())
             changed = sorted(key for key in before.keys() | job.keys() if before.get(key) != job.get(key))
             if changed:
-                self._lock.close()
                 raise UserError(
                     f"the interrupted run of {out} was another job ({', '.join(changed)} differ); give the same "
-                    "options as then, or leave out --resume to start again"
+                    "options as then, or --overwrite without --resume to start again"
                 )
-            return
+        elif kept.is_file() and not discard:
+            raise UserError(
+                f"an interrupted run of {out} is kept in {self.path}; go on with --resume, or give --overwrite to "
+                "start again"
+            )
+        else:
+            self._clear()
+            written = described.with_suffix(".part")
+            written.write_text(json.dumps(job, indent=2, sort_keys=True))
+            os.replace(written, described)
+        if self.resume:
+            kept.touch()
+
+    def _clear(self) -> None:
         for entry in self.path.iterdir():
-            if entry.name != "lock":
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        written = described.with_suffix(".part")
-        written.write_text(json.dumps(job, indent=2, sort_keys=True))
-        os.replace(written, described)
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != "lock":
+                entry.unlink()
 
     def close(self, done: bool) -> None:
         """Remove the folder, unless the job is not done and may be gone on with."""

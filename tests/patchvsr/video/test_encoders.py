@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from patchvsr.errors import UserError
+from patchvsr.request import VIDEO_OUT
 from patchvsr.sizes import scale_for
 from patchvsr.video.encoders import CONTAINERS, ENCODERS, check_size, choose
 
@@ -63,4 +64,5 @@ def test_a_size_that_is_too_small_is_refused():
 
 
 def test_every_container_s_codecs_are_known():
+    assert set(CONTAINERS) == VIDEO_OUT
     assert all(codec in ENCODERS for container in CONTAINERS.values() for codec in container.codecs)

@@ -33,9 +33,21 @@ def test_pieces_are_kept_only_for_a_job_that_may_be_gone_on_with(tmp_path: Path)
     again = WorkFolder(out, JOB, True)
     assert (again.path / "piece").is_file()
     again.close(done=False)
-    fresh = WorkFolder(out, JOB, False)
+    with pytest.raises(UserError, match="go on with --resume, or give --overwrite"):
+        WorkFolder(out, JOB, False)
+    fresh = WorkFolder(out, JOB, False, discard=True)
     assert not (fresh.path / "piece").exists()
     fresh.close(done=True)
+
+
+def test_leftovers_of_a_killed_job_that_kept_nothing_are_cleared(tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    work = WorkFolder(out, JOB, False)
+    (work.path / "piece").touch()
+    work._lock.close()  # as the end of a process does
+    again = WorkFolder(out, JOB, False)
+    assert not (again.path / "piece").exists()
+    again.close(done=True)
 
 
 def test_another_job_s_pieces_are_not_gone_on_with_and_not_lost(tmp_path: Path) -> None:

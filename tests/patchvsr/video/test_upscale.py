@@ -5,10 +5,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -56,7 +54,7 @@ def test_a_phone_clip_comes_out_upright_with_its_times_and_its_sound(phone: Phon
     before, after = described(source), described(out)
     assert after["size"] == [36 * 3, 64 * 3]
     assert after["times"] == before["times"] and len(set(np.diff(after["times"]))) > 5
-    assert after["length"] == before["length"]
+    assert float(after["length"]) == pytest.approx(float(before["length"]), abs=1e-3)
     assert after["audio"] == before["audio"] and after["starts"] == before["starts"]
     # The red bar on top of the sensor's picture lies at the right of the upright one.
     picture = first_frame(out).astype(int)
@@ -167,7 +165,7 @@ def test_a_part_keeps_its_times_and_its_sound(phone: Phone, tmp_path: Path) -> N
     before, after = described(source), described(out)
     start, end = before["times"][10], before["times"][30]
     assert after["times"] == [t - start for t in before["times"][10:30]]
-    assert after["length"] == end - start
+    assert float(after["length"]) == pytest.approx(float(end - start), abs=1e-3)  # MP4 states it in milliseconds
     kept = len(after["audio"][0])
     assert kept == pytest.approx(float((end - start) * 44100 / 1024), abs=1.5)
     at = before["audio"][0].index(after["audio"][0][0])
@@ -325,78 +323,6 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(phone: Phone, tmp_path: 
         assert [p.name for p in tmp_path.iterdir()] == ["phone.mp4"]
 
 
-SLOW = """
-import sys, time
-from pathlib import Path
-from patchvsr.cli import main
-from patchvsr.video import open_source
-import baselines.resize
-quick = baselines.resize.Bicubic.resize
-def slowly(self, frame, height, width):
-    time.sleep(0.02)
-    return quick(self, frame, height, width)
-baselines.resize.Bicubic.resize = slowly
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def stopped(arguments: list[str], after: Callable[[], bool], number: signal.Signals) -> tuple[int, str]:
-    """Exit code and words of a run that gets a signal once `after` says so."""
-    process = subprocess.Popen([sys.executable, "-c", SLOW, *arguments], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not after() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
-    return process.returncode, error
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing(phone: Phone, tmp_path: Path, number: signal.Signals) -> None:
-    source, out = phone(seconds=5), tmp_path / "out.mp4"
-    work = tmp_path / ".out.mp4.patchvsr"
-    arguments = ["upscale", str(source), str(out), "--scale", "2", "--variant", "bicubic"]
-    code, error = stopped(arguments, lambda: (work / "00000000.mkv").exists(), number)
-    assert code == 130 and "interrupted; nothing was written" in error and "Traceback" not in error
-    assert [p.name for p in tmp_path.iterdir()] == ["phone.mp4"]
-
-
-@pytest.mark.parametrize("out", ["out.mp4", "out"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_resumed_run_gives_the_same_bytes(phone: Phone, tmp_path: Path, out: str, number: signal.Signals) -> None:
-    source = phone(seconds=5)
-    plain, resumed = tmp_path / f"plain-{out}", tmp_path / out
-    # x264's bytes are not the same twice; x265's are.
-    coding = ["--codec", "hevc", "--preset", "ultrafast"] if "." in out else []
-    assert run(source, plain, "--scale", "2", *coding) == 0
-    work = tmp_path / f".{out}.patchvsr"
-    piece = work / ("00000000.mkv" if "." in out else "images/00000050.png")
-    arguments = ["upscale", str(source), str(resumed), "--scale", "2", "--variant", "bicubic", "--resume", *coding]
-    code, error = stopped(arguments, piece.exists, number)
-    assert code == (130 if number == signal.SIGINT else -9) and not resumed.exists()
-    made = piece.stat().st_mtime_ns
-    assert number == signal.SIGKILL or "the same command goes on from there" in error
-    assert main([*arguments, "--seed", "5"]) == 2 and piece.exists()
-    assert run(source, resumed, "--scale", "2", "--resume", *coding) == 0
-    assert not work.exists()
-    if resumed.is_dir():
-        pairs = list(zip(sorted(plain.iterdir()), sorted(resumed.iterdir()), strict=True))
-        assert (resumed / "00000049.png").stat().st_mtime_ns < made
-    else:
-        pairs = [(plain, resumed)]
-    assert all(a.read_bytes() == b.read_bytes() for a, b in pairs)
-
-
-def test_two_runs_do_not_make_one_output(phone: Phone, tmp_path: Path) -> None:
-    source, out = phone(seconds=5), tmp_path / "out.mp4"
-    arguments = ["upscale", str(source), str(out), "--scale", "2", "--variant", "bicubic", "--quiet"]
-    first = subprocess.Popen([sys.executable, "-c", SLOW, *arguments])
-    while not (tmp_path / ".out.mp4.patchvsr" / "job.json").exists() and first.poll() is None:
-        time.sleep(0.01)
-    assert main(arguments) == 2
-    assert first.wait(60) == 0 and out.exists()
-
-
 def test_what_is_shown(phone: Phone, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out.mp4"
     assert main(["upscale", str(phone()), str(out), "--scale", "2", "--variant", "bicubic"]) == 0
@@ -412,7 +338,8 @@ def test_a_720p_phone_clip_becomes_4k(phone: Phone, tmp_path: Path) -> None:
     assert run(source, out, "--size", "2160x3840") == 0
     before, after = described(source), described(out)
     assert after["size"] == [2160, 3840]
-    assert (after["times"], after["length"]) == (before["times"], before["length"])
+    assert after["times"] == before["times"]
+    assert float(after["length"]) == pytest.approx(float(before["length"]), abs=1e-3)
     assert after["audio"] == before["audio"]
     if shutil.which("ffprobe") is None:
         pytest.skip("ffprobe is not installed; the same was checked with PyAV")
@@ -425,3 +352,26 @@ def test_a_720p_phone_clip_becomes_4k(phone: Phone, tmp_path: Path) -> None:
     assert int(video["nb_read_frames"]) == len(before["times"])
     assert float(video["duration"]) == pytest.approx(float(before["length"]), abs=1e-3)
     assert "side_data_list" not in video and audio["codec_name"] == "aac"
+
+
+def test_out_of_memory_is_one_sentence_and_leaves_nothing(
+    phone: Phone, tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = phone()
+
+    def give_up(self, frame, height, width):
+        raise MemoryError
+
+    monkeypatch.setattr("baselines.resize.Bicubic.resize", give_up)
+    assert "memory ran out on cpu at 72x128" in refused(source, tmp_path / "out.mp4", "--scale", "2")
+
+
+def test_an_interrupt_before_the_first_frame_is_no_traceback(
+    phone: Phone, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("patchvsr.upscale.create", interrupted)
+    assert run(phone(), tmp_path / "out.mp4") == 130
+    assert "interrupted; nothing was written" in capsys.readouterr().err
