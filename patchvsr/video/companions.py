@@ -74,7 +74,7 @@ class Companions:
                     self._add_subtitle(stream)
             elif stream.type == "attachment" and container.muxer == "matroska":
                 _copy_tags(stream, target.add_stream_from_template(stream))
-            elif stream.type != "video":
+            elif stream.type not in ("video", "data"):  # which the source has told of
                 self.notes.append(f"stream {stream.index} ({stream.type}) is not carried over")
         target.metadata.update(fresh_tags(source.metadata))
         self._set_chapters()
