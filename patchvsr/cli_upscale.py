@@ -217,12 +217,13 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def _stopped_politely() -> Iterator[None]:
-    """A terminated job tidies up as an interrupted one does."""
+    """A terminated job tidies up as an interrupted one does; what `nohup` had ignored stays ignored."""
 
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:

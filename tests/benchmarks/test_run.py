@@ -287,7 +287,7 @@ def test_frames_changed_on_disk_are_not_scored_but_made_again(data: Path) -> Non
     assert Dummy.calls == [("a", 0)] and csvs(data)["outputs.csv"] == before
 
 
-@pytest.mark.parametrize("change", [["--seed", "1"], ["--frames", "2"], ["--dtype", "float32"]])
+@pytest.mark.parametrize("change", [["--seed", "1"], ["--frames", "2"], ["--dtype", "float16"]])
 def test_whatever_decides_the_result_makes_a_new_item(data: Path, change: list[str]) -> None:
     assert bench(data, "dummy") == 0
     Dummy.calls.clear()

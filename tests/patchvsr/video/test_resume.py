@@ -36,7 +36,13 @@ sys.exit(main(sys.argv[1:]))
 
 def stopped(arguments: list[str], after: Callable[[], bool], number: signal.Signals) -> tuple[int, str]:
     """Exit code and words of a run that gets a signal once `after` says so."""
-    process = subprocess.Popen([sys.executable, "-c", SLOW, *arguments], stderr=subprocess.PIPE, text=True)
+    # A shell in the background hands down that interrupts are ignored.
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not after() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
