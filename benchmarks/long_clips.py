@@ -50,21 +50,22 @@ def make_clip(path: Path, frames: int, size: Size) -> None:
         upscale(made, lambda started: None, lambda done: None)
 
 
-def measure(source: Path, out: Path, variant: str, scale: float) -> dict[str, float]:
+def measure(source: Path, out: Path, variant: str, scale: float, dtype: str) -> dict[str, float]:
     """Upscale one file in this process: its peak memory in MiB, and the seconds of its parts."""
     from benchmarks.memory import PeakMemory
     from patchvsr.request import Request
     from patchvsr.upscale import upscale
 
     memory = PeakMemory()
-    done = upscale(
-        Request(source=source, out=out, scale=scale, variant=variant), lambda started: None, lambda frames: None
-    )
+    request = Request(source=source, out=out, scale=scale, variant=variant, dtype=dtype)
+    done = upscale(request, lambda started: None, lambda frames: None)
     parts = {"reading": done.reading, "upscaling": done.upscaling, "writing": done.writing}
     return {"peak_host_mib": memory.read().get("peak_host_mib", float("nan")), **parts}
 
 
-def rows(lengths: list[int], variants: list[str], size: Size, scale: float, folder: Path) -> list[dict[str, object]]:
+def rows(
+    lengths: list[int], variants: list[str], size: Size, scale: float, dtype: str, folder: Path
+) -> list[dict[str, object]]:
     """One row for each variant and length, printed as it comes."""
     found = []
     for frames in lengths:
@@ -72,16 +73,18 @@ def rows(lengths: list[int], variants: list[str], size: Size, scale: float, fold
         make_clip(clip, frames, size)
         for variant in variants:
             out = folder / "out.mp4"
+            given = f"Path({str(clip)!r}), Path({str(out)!r}), {variant!r}, {scale!r}, {dtype!r}"
             code = (
                 "import json, sys; from pathlib import Path; from benchmarks.long_clips import measure\n"
-                f"print(json.dumps(measure(Path({str(clip)!r}), Path({str(out)!r}), {variant!r}, {scale!r})))"
+                f"print(json.dumps(measure({given})))"
             )
             done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
             values = json.loads(done.stdout.splitlines()[-1])
             out.unlink()
             overhead = (values["reading"] + values["writing"]) / values["upscaling"]
             row = {"variant": variant, "frames": frames, "input": f"{size[0]}x{size[1]}", "scale": scale}
-            found.append(row | {name: round(value, 3) for name, value in values.items()} | {"overhead": overhead})
+            row |= {"dtype": dtype, "overhead": round(overhead, 4)}
+            found.append(row | {name: round(value, 3) for name, value in values.items()})
             print(
                 f"{variant:<12} {frames:>4} frames  peak {values['peak_host_mib']:7.0f} MiB  "
                 f"{values['upscaling'] / frames:6.2f} s a frame, reading and writing {overhead:.1%} of that"
@@ -101,6 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     made.add_argument("--variants", default="full", help="variants and baselines (default: full)")
     made.add_argument("--input", default="320x180", help="size of the clips (default: 320x180)")
     made.add_argument("--scale", type=float, default=4.0, help="factor (default: 4)")
+    made.add_argument("--dtype", default="auto", help="as of patchvsr upscale (default: auto)")
     made.add_argument("--out", type=Path, help="folder for long_clips.csv")
     args = made.parse_args(argv)
     try:
@@ -108,7 +112,8 @@ def main(argv: list[str] | None = None) -> int:
 
         lengths = [int(part) for part in args.frames.split(",")]
         with tempfile.TemporaryDirectory() as folder:
-            found = rows(lengths, split_list(args.variants), parse_size(args.input), args.scale, Path(folder))
+            variants, size = split_list(args.variants), parse_size(args.input)
+            found = rows(lengths, variants, size, args.scale, args.dtype, Path(folder))
     except UserError as error:
         print(f"long_clips: {error}", file=sys.stderr)
         return 2

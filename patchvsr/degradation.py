@@ -95,17 +95,18 @@ def resize_bilinear(frames: Tensor, height: int, width: int) -> Tensor:
     return _resize(frames, height, width, "bilinear")
 
 
-def quantise(frames: Tensor) -> Tensor:
-    """Clamp 0..1 and round to 8 bit, halves up as MATLAB's `uint8` does; frame by frame.
+def quantise(frames: Tensor, bits: int = 8) -> Tensor:
+    """Clamp 0..1 and round to 8 or 16 bit, halves up as MATLAB's `uint8` does; frame by frame.
 
     Raises:
         UserError: a value is not a finite number.
     """
-    out = torch.empty(frames.shape, dtype=torch.uint8, device=frames.device)
+    kind = {8: torch.uint8, 16: torch.uint16}[bits]
+    out = torch.empty(frames.shape, dtype=kind, device=frames.device)
     for index, frame in enumerate(frames):
         if not torch.isfinite(frame.sum(dtype=torch.float64)):
             raise UserError(f"frame {index} holds values that are not finite numbers, so it cannot be stored")
-        out[index] = frame.float().clamp(0, 1).mul_(255).add_(0.5).to(torch.uint8)
+        out[index] = frame.float().clamp(0, 1).mul_(2**bits - 1).add_(0.5).to(kind)
     return out
 
 

@@ -19,7 +19,7 @@ from patchvsr.request import Request, check_paths
 from patchvsr.sizes import resolve_scale, scaled
 from patchvsr.upscaler import Clip, Upscaler, create
 from patchvsr.video.colour import Colour
-from patchvsr.video.encoders import check_size, choose
+from patchvsr.video.encoders import Encoding, check_size, choose
 from patchvsr.video.hdr import x265_options
 from patchvsr.video.job import WorkFolder
 from patchvsr.video.sinks import ImageSink, Sink, VideoSink, image_timing
@@ -76,10 +76,13 @@ def upscale(request: Request, started: Callable[[Started], None], tell: Callable
     with open_source(request.source, request.frames) as source:
         count, _, height, width = source.shape
         scale = resolve_scale((width, height), request.scale, request.size)
+        out_width, out_height = scaled((width, height), scale)
+        # Every setting is checked before a model is loaded, which may take minutes.
+        output = _output(request, source, (out_width, out_height))
         device = device_of(request.device)
         upscaler = create(request.variant, device, dtype_of(request.dtype, device))
-        sink = _sink(request, source, scale, upscaler)
-        out_width, out_height = scaled((width, height), scale)
+        job = _job(request, source, scale, upscaler) | {"output": output.to_dict()}
+        sink = _sink(request, source, (out_width, out_height), output, job)
         try:
             started(
                 Started(
@@ -105,33 +108,58 @@ def upscale(request: Request, started: Callable[[Started], None], tell: Callable
             raise
 
 
-def _sink(request: Request, source: Source, scale: float, upscaler: Upscaler) -> Sink:
-    """Where the frames go; every setting is checked before the work folder is made."""
-    out, depth = request.out, request.depth or (8 if source.colour.depth <= 8 else 10)
-    size = scaled((source.shape[3], source.shape[2]), scale)
-    job = _job(request, source, scale, upscaler)
-    if out.suffix == "" or out.suffix.lower() == ".png":
-        depth = request.depth or (8 if source.colour.depth <= 8 else 16)
-        _check_images(request, source, depth)
-        return ImageSink(out, WorkFolder(out, job, request.resume, request.overwrite), len(source), depth)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Images:
+    """An output of PNG images of so many bits per channel."""
+
+    depth: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"png": self.depth}
+
+
+def _output(request: Request, source: Source, size: tuple[int, int]) -> Encoding | _Images:
+    """How the output is written, every setting checked."""
+    deep = source.colour.depth > 8
+    if request.out.suffix.lower() in ("", ".png"):
+        images = _Images(depth=request.depth or (16 if deep else 8))
+        _check_images(request, source, images.depth)
+        return images
+    depth = request.depth or (10 if deep else 8)
     if source.timing is None and request.fps is None:
         raise UserError(f"{source.path} has no frame rate; give --fps to make a video of images, such as --fps 24")
-    rate = request.fps or source.rate or Fraction(25)
     if source.timing is not None and request.fps is not None:
         raise UserError(f"{source.path} has its own frame times, which are kept; --fps is for images")
     if source.colour.hdr and depth < 10:
         raise UserError(
             f"{source.path} is HDR ({source.colour.hdr}), which needs 10 bits per channel; leave out --depth {depth}"
         )
+    rate = request.fps or source.rate or _average_rate(source)
     hdr = x265_options(source.side_data)
-    encoding = choose(out, depth, rate, request.codec, request.crf, request.preset, hdr)
+    encoding = choose(request.out, depth, rate, request.codec, request.crf, request.preset, hdr)
     if source.colour.hdr and encoding.depth < 10:
         raise UserError(f"codec '{encoding.codec}' has 8 bits per channel, too few for HDR; use --codec hevc or av1")
     check_size(encoding, *size, (source.shape[3], source.shape[2]))
-    timing = source.timing or image_timing(len(source), rate)
-    work = WorkFolder(out, job | encoding.to_dict(), request.resume, request.overwrite)
+    return encoding
+
+
+def _average_rate(source: Source) -> Fraction:
+    """Frames per second of a video that states none."""
+    assert source.timing is not None
+    seconds = (source.timing.end - source.timing.pts[0]) * source.timing.time_base
+    return (len(source) / seconds).limit_denominator(1001)
+
+
+def _sink(
+    request: Request, source: Source, size: tuple[int, int], output: Encoding | _Images, job: dict[str, Any]
+) -> Sink:
+    """Where the frames go."""
+    work = WorkFolder(request.out, job, request.resume, request.overwrite)
+    if isinstance(output, _Images):
+        return ImageSink(request.out, work, len(source), output.depth)
+    timing = source.timing or image_timing(len(source), output.rate)
     colour = output_colour(source.colour)
-    return VideoSink(out, work, source, timing, size, encoding, colour, request.audio, request.subtitles)
+    return VideoSink(request.out, work, source, timing, size, output, colour, request.audio, request.subtitles)
 
 
 def _check_images(request: Request, source: Source, depth: int) -> None:
@@ -185,7 +213,6 @@ def _job(request: Request, source: Source, scale: float, upscaler: Upscaler) -> 
         "variant's parts": hashlib.sha256(described.encode()).hexdigest(),
         "caption": request.caption,
         "seed": request.seed,
-        "depth": request.depth,
         "patchvsr": __version__,
         "av": version("av"),
     }

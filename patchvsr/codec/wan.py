@@ -22,20 +22,22 @@ from patchvsr.codec.flops import CodecFlops, FlopCount
 from patchvsr.codec.interface import Codec
 from patchvsr.codec.tiles import Grid
 from patchvsr.offload import compute_device
+from patchvsr.upscaler import Cuts
 
 
 class WanCodec(Codec):
     """diffusers' `AutoencoderKLWan`: 8x8 in space, 4 in time, 16 channels, chunks of 1 + 4 n frames.
 
     The middle of both networks attends to the whole picture, so no overlap makes tiles equal to the whole frame;
-    their results are cross-faded. Beside the result, only one tile is held.
+    their results are cross-faded. Beside the result, only one tile is held. `python -m benchmarks.codecs` measures the
+    seams.
 
     Args:
         vae: the autoencoder, with its weights.
         tile: largest height and width in pixels that is encoded or decoded at once; the default is the size that
             Wan 2.1's bases see.
         overlap: pixels that neighbouring tiles share at least. With random weights the step in tone at cuts was that
-            of the undivided frame from 128 pixels on, up to twice it at 64, and 6 to 26 times it at 0.
+            of the undivided frame at 128 pixels, up to twice it at 64, and 4 to 35 times it at 0.
 
     Raises:
         UserError: a tile or overlap that is not in whole latent pixels, or an overlap that is not below the tile.
@@ -109,6 +111,12 @@ class WanCodec(Codec):
         tall, wide = grid.tile
         video = (1, 3, frames, tall * self.spatial, wide * self.spatial)
         return self._count.tiles(len(grid), video, (1, self.channels, self.latent_frames(frames), tall, wide))
+
+    def cuts(self, height: int, width: int) -> Cuts:
+        """The middles of the cross-fades of a frame of this size, in pixels: where seams would be."""
+        grid = self._grid(height, width)
+        rows, columns = (tuple(cut * self.spatial for cut in axis.cuts) for axis in (grid.rows, grid.columns))
+        return Cuts(rows, columns)
 
     def _grid(self, height: int, width: int) -> Grid:
         size = self.spatial

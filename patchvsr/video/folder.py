@@ -10,10 +10,10 @@ from types import TracebackType
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from patchvsr.errors import UserError
+from patchvsr.video.images import save_png
 
 
 def frames_sha256(frames: Tensor) -> str:
@@ -67,7 +67,7 @@ class FrameWriter:
         for frame in chunk:
             array = _rgb(frame)
             self._hash.update(array)
-            Image.fromarray(array).save(self._part / f"{self.frames:08d}.png", compress_level=1)
+            save_png(array, self._part / f"{self.frames:08d}.png")
             self.frames += 1
 
     def __exit__(

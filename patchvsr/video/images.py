@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,18 @@ def _transparent(file: Path) -> UserError:
 def _unreadable(file: Path, error: BaseException) -> UserError:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return UserError(f"image {file} cannot be read: {reason}")
+
+
+def save_png(rgb: np.ndarray, path: Path) -> None:
+    """Write `[H, W, 3]`, uint8 or uint16, as a PNG file; Pillow knows no RGB of 16 bits, FFmpeg does."""
+    if rgb.dtype == np.uint8:
+        Image.fromarray(np.ascontiguousarray(rgb)).save(path, format="png", compress_level=1)
+        return
+    context = av.CodecContext.create("png", "w")
+    context.width, context.height, context.pix_fmt = rgb.shape[1], rgb.shape[0], "rgb48be"
+    context.time_base = Fraction(1, 1)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb48be")
+    with open(path, "wb") as file:
+        for picture in (frame, None):
+            for packet in context.encode(picture):
+                file.write(bytes(packet))

@@ -15,11 +15,12 @@ from typing import Any
 
 import av
 import numpy as np
-import torch
 from torch import Tensor
 
+from patchvsr.degradation import quantise
 from patchvsr.errors import UserError
 from patchvsr.video.colour import Colour, from_rgb
+from patchvsr.video.container import reason
 from patchvsr.video.encoders import Encoding
 
 TICK = Fraction(1, 1000)
@@ -131,9 +132,12 @@ class SegmentWriter:
 
 
 def quantised(frame: Tensor, depth: int) -> np.ndarray:
-    """`[3, H, W]`, 0..1, as `[H, W, 3]`, a view of planes: uint8 for a depth of 8, else uint16 over its whole range."""
-    limit, kind = (255, torch.uint8) if depth == 8 else (65535, torch.uint16)
-    return frame.clamp(0, 1).mul_(limit).round_().to(kind).numpy().transpose(1, 2, 0)
+    """`[3, H, W]`, 0..1, as `[H, W, 3]`, a view of planes: uint8 for a depth of 8, else uint16 over its whole range.
+
+    Raises:
+        UserError: a value is not a finite number.
+    """
+    return quantise(frame[None], 8 if depth == 8 else 16)[0].numpy().transpose(1, 2, 0)
 
 
 def packets(path: Path, frames: int) -> Iterator[Any]:
@@ -156,11 +160,6 @@ def packets(path: Path, frames: int) -> Iterator[Any]:
         raise UserError(f"the segment {path} cannot be read: {reason(error)}; start again without --resume") from error
     if count != frames:
         raise UserError(f"the segment {path} holds {count} frames, not {frames}; start again without --resume")
-
-
-def reason(error: BaseException) -> str:
-    """An error's own words."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def write_error(path: Path, error: BaseException, fallback: str | None = None) -> UserError:

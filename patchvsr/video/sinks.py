@@ -7,14 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from patchvsr.errors import UserError
 from patchvsr.video.assemble import assemble
 from patchvsr.video.colour import Colour
 from patchvsr.video.encoders import Encoding, container_of
+from patchvsr.video.images import save_png
 from patchvsr.video.job import WorkFolder
 from patchvsr.video.segments import SegmentWriter, quantised, write_error
 from patchvsr.video.source import Source, Timing
@@ -192,21 +191,6 @@ class ImageSink(Sink):
 
     def _file(self, index: int) -> Path:
         return self._folder / f"{index:08d}.png"
-
-
-def save_png(rgb: np.ndarray, path: Path) -> None:
-    """Write `[H, W, 3]`, uint8 or uint16, as a PNG file; Pillow knows no RGB of 16 bits, FFmpeg does."""
-    if rgb.dtype == np.uint8:
-        Image.fromarray(np.ascontiguousarray(rgb)).save(path, format="png", compress_level=1)
-        return
-    context = av.CodecContext.create("png", "w")
-    context.width, context.height, context.pix_fmt = rgb.shape[1], rgb.shape[0], "rgb48be"
-    context.time_base = Fraction(1, 1)
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb48be")
-    with open(path, "wb") as file:
-        for picture in (frame, None):
-            for packet in context.encode(picture):
-                file.write(bytes(packet))
 
 
 def image_timing(frames: int, rate: Fraction) -> Timing:

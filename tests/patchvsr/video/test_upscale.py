@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from av.subtitles.subtitle import SubtitleSet
 from PIL import Image
 
@@ -375,3 +376,24 @@ def test_an_interrupt_before_the_first_frame_is_no_traceback(
     monkeypatch.setattr("patchvsr.upscale.create", interrupted)
     assert run(phone(), tmp_path / "out.mp4") == 130
     assert "interrupted; nothing was written" in capsys.readouterr().err
+
+
+def test_frames_that_are_no_numbers_are_refused(
+    phone: Phone, tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = phone()
+
+    def broken(self, frame, height, width):
+        return torch.full((3, height, width), float("nan"))
+
+    monkeypatch.setattr("baselines.resize.Bicubic.resize", broken)
+    assert "not finite numbers" in refused(source, tmp_path / "out.mp4", "--scale", "2")
+    assert "not finite numbers" in refused(source, tmp_path / "out", "--scale", "2")
+
+
+def test_settings_are_refused_before_a_model_is_loaded(
+    phone: Phone, tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = phone()
+    monkeypatch.setattr("patchvsr.upscale.create", lambda *arguments: pytest.fail("a model was loaded"))
+    assert "unknown codec" in refused(source, tmp_path / "out.mp4", "--codec", "h266")
