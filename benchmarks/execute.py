@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.frames import FloatFrames, Frames, stored
 from benchmarks.memory import PeakMemory, release_memory
-from benchmarks.metrics import Metric, MetricUndefined, Sample
+from benchmarks.metrics import Measurement, Metric, MetricUndefined, Sample
+from benchmarks.metrics.scoring import score_all
 from benchmarks.plan import Plan, WorkItem
 from benchmarks.store import Output, Result, Score, Store
-from patchvsr.degradation import quantise, to_float
+from patchvsr.degradation import quantise
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Clip, Cuts, Upscaler, create
-from patchvsr.video import FrameWriter, frames_sha256, read_frames
+from patchvsr.video import FrameWriter, frames_sha256
 
 STANDARD_TILE = 256
 """Side, in output pixels, of the disjoint tiles on whose lines an untiled output is scored."""
@@ -65,8 +67,7 @@ def _warm_up(chosen: dict[str, Metric]) -> None:
     """
     noise = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     sample = Sample(noise, noise.flip(0), noise[..., ::2, ::2].contiguous(), 2.0, Cuts((32,), (32,)), {"seconds": 1.0})
-    for name, metric in chosen.items():
-        _score(name, metric, sample)
+    score_all({name: metric for name, metric in chosen.items() if metric.available() is None}, sample)
 
 
 def _rescore(result: Result, item: WorkItem, plan: Plan, store: Store) -> str:
@@ -76,10 +77,10 @@ def _rescore(result: Result, item: WorkItem, plan: Plan, store: Store) -> str:
         return "kept"
     assert result.output is not None
     try:
-        frames = read_frames(store.root / result.output.path)
+        frames = stored(store.root / result.output.path)
+        if frames_sha256(frames) != result.output.sha256:
+            return "lost"
     except UserError:
-        return "lost"
-    if frames_sha256(frames) != result.output.sha256:
         return "lost"
     result.scores.update(_score_all(wanted, frames, result, item))
     store.save(result)
@@ -110,7 +111,7 @@ def _run(item: WorkItem, upscaler: Upscaler, plan: Plan, store: Store, progress:
     try:
         _upscale(item, upscaler, plan, folder, result, progress)
         if result.status == "ok":
-            result.scores = _score_all(plan.metrics, read_frames(folder), result, item)
+            result.scores = _score_all(plan.metrics, stored(folder), result, item)
         else:
             store.discard(folder)
         store.save(result)
@@ -125,7 +126,7 @@ def _upscale(
 ) -> None:
     """Fill the result's output, cuts and measurements, or its failure."""
     try:
-        clip = Clip(item.clip.clip.name, to_float(item.clip.clip.lq()), item.clip.clip.caption)
+        clip = Clip(item.clip.clip.name, FloatFrames(item.clip.clip.lq()), item.clip.clip.caption)
         memory = PeakMemory(plan.device.type)
         with FrameWriter(folder) as writer:
             seconds = _write_all(item, upscaler, clip, writer, progress)
@@ -168,7 +169,8 @@ def standard_cuts(height: int, width: int) -> Cuts:
     return Cuts(tuple(range(STANDARD_TILE, height, STANDARD_TILE)), tuple(range(STANDARD_TILE, width, STANDARD_TILE)))
 
 
-def _score_all(chosen: dict[str, Metric], frames: Tensor, result: Result, item: WorkItem) -> dict[str, Score]:
+def _score_all(chosen: dict[str, Metric], frames: Frames, result: Result, item: WorkItem) -> dict[str, Score]:
+    """Score one output: every metric that can run here, in one pass over the frames, and why the others cannot."""
     assert result.cuts is not None
     clip = item.clip.clip
     sample = Sample(
@@ -179,26 +181,34 @@ def _score_all(chosen: dict[str, Metric], frames: Tensor, result: Result, item: 
         cuts=Cuts(*(tuple(result.cuts[axis]) for axis in ("rows", "columns", "frames"))),
         measured=dict(result.measured),
     )
-    return {name: _score(name, metric, sample) for name, metric in chosen.items()}
+    answers: dict[str, Measurement | Exception] = {}
+    runnable: dict[str, Metric] = {}
+    unavailable: dict[str, str] = {}
+    for name, metric in chosen.items():
+        if metric.needs_target and sample.target is None:
+            answers[name] = MetricUndefined("the clip has no ground truth")
+        elif (command := metric.available()) is not None:
+            unavailable[name] = f"cannot run here; to make it run: {command}"
+        else:
+            runnable[name] = metric
+    answers |= score_all(runnable, sample)
+    return {
+        name: _score(name, metric, unavailable[name] if name in unavailable else answers[name])
+        for name, metric in chosen.items()
+    }
 
 
-def _score(name: str, metric: Metric, sample: Sample) -> Score:
-    def answer(status: str, message: str | None = None, **values: Any) -> Score:
-        return Score(
-            metric=name, identity=metric.identity(), unit=metric.unit, status=status, message=message, **values
-        )
-
-    if metric.needs_target and sample.target is None:
-        return answer("undefined", "the clip has no ground truth")
-    if (reason := metric.available()) is not None:
-        return answer("unavailable", reason)
-    try:
-        value, per_frame = metric.score(sample), metric.per_frame(sample)
-    except MetricUndefined as error:
-        return answer("undefined", str(error))
-    except Exception as error:  # the other metrics and items are still worth having; the run ends with exit code 1
-        return answer("oom" if isinstance(error, OutOfMemory) else "failed", _sentence(error))
-    return answer("ok", value=value, per_frame=per_frame)
+def _score(name: str, metric: Metric, answer: Measurement | Exception | str) -> Score:
+    """What is recorded of a metric's answer; a string says why it is unavailable."""
+    known: dict[str, Any] = {"metric": name, "identity": metric.identity(), "unit": metric.unit}
+    if isinstance(answer, str):
+        return Score(status="unavailable", message=answer, **known)
+    if isinstance(answer, MetricUndefined):
+        return Score(status="undefined", message=str(answer), **known)
+    if isinstance(answer, Exception):  # the others are still worth having; the run ends with exit code 1
+        status = "oom" if isinstance(answer, OutOfMemory) else "failed"
+        return Score(status=status, message=_sentence(answer), **known)
+    return Score(status="ok", value=answer.value, per_frame=answer.per_frame, **known)
 
 
 def _sentence(error: BaseException) -> str:

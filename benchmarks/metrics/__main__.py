@@ -5,19 +5,13 @@ import argparse
 import sys
 
 from benchmarks.metrics import Metric, metrics
-from patchvsr import weights
 from patchvsr.errors import UserError
 
 
 def state(metric: Metric) -> str:
-    """`ready`, what is fetched on first use and how to fetch it now, or the command that makes it run."""
-    if (command := metric.available()) is not None:
-        return f"cannot run; needs: {command}"
-    absent = [status for status in weights.status() if status.name in metric.fetches and not status.present]
-    if absent:
-        names = " ".join(status.name for status in absent)
-        return f"ready; fetches weights on first use, or now with: patchvsr weights fetch {names}"
-    return "ready"
+    """`ready`, or what makes the metric run."""
+    command = metric.available()
+    return "ready" if command is None else f"cannot run; needs: {command}"
 
 
 def main(arguments: list[str] | None = None) -> int:

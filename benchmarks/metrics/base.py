@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from benchmarks.frames import Frames
 from patchvsr import weights
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Cuts
@@ -23,7 +24,7 @@ class MetricUndefined(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One upscaled clip and what it is compared with.
+    """One upscaled clip and what it is compared with; its frames are read in order, and need not fit in memory.
 
     Attributes:
         output: uint8 `[T, 3, H, W]`, RGB.
@@ -34,9 +35,9 @@ class Sample:
         measured: what the run measured: `seconds`, `peak_host_mib`, `peak_device_mib`.
     """
 
-    output: Tensor
-    target: Tensor | None
-    lq: Tensor
+    output: Frames
+    target: Frames | None
+    lq: Frames
     scale: float
     cuts: Cuts | None
     measured: dict[str, float] = field(default_factory=dict)
@@ -44,7 +45,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A metric's value for a clip and, where frames have values of their own, one for each frame in order."""
+    """A metric's value for a clip and, where frames have values of their own, one for each scored frame in order."""
 
     value: float
     per_frame: list[float] | None = None
@@ -52,6 +53,10 @@ class Measurement:
 
 class Metric(ABC):
     """Scores one sample. An instance is one protocol: everything that decides the number is in `identity()`.
+
+    Most metrics look at a frame at a time and derive from `benchmarks.metrics.stream.StreamedMetric` or its
+    `FrameMetric` and `PairMetric`: then all metrics of a run share one pass over the clip. One that cannot implements
+    `measure`, and reads the sample's frames on its own.
 
     Attributes:
         id: the name in records.
@@ -65,7 +70,8 @@ class Metric(ABC):
         backend: what computes it, with its version.
         source: the paper or definition followed.
         needs_target: whether it cannot score a clip without ground truth.
-        fetches: names of the third-party weights it loads; they are fetched on first use.
+        packages: of the extra `bench` that it needs.
+        fetches: names of the third-party weights it loads (`patchvsr weights`).
     """
 
     id: ClassVar[str]
@@ -74,17 +80,23 @@ class Metric(ABC):
     unit: ClassVar[str] = ""
     colour: str = "RGB 0..255"
     crop: int = 0
-    frames: ClassVar[str] = "all"
+    frames: str = "all"
     aggregation: ClassVar[str] = "mean over frames"
     source: ClassVar[str] = ""
     needs_target: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = ()
     fetches: ClassVar[tuple[str, ...]] = ()
     _last: tuple[weakref.ref[Sample], Measurement] | None = None
 
     @property
     def backend(self) -> str:
         """What computes the value, with its version; for own code that is the metric's, not the release's."""
-        return "patchvsr"
+        return ", ".join(installed(package) for package in self.packages) or "patchvsr"
+
+    @property
+    def shortest(self) -> int:
+        """Frames that a clip must have by this protocol; a run refuses shorter ones before it starts."""
+        return 1
 
     @property
     def higher_is_better(self) -> bool | None:
@@ -93,33 +105,31 @@ class Metric(ABC):
 
     def identity(self) -> str:
         """One line that two values must share to be put in one column."""
-        weights_used = "".join(f" with {name} {weights.KNOWN[name].sha256[:12]}" for name in self.fetches)
         parts = [
             f"{self.id} v{self.version}",
             self.colour,
             f"crop {self.crop}",
             f"frames {self.frames}",
             f"{self.aggregation}; suite: mean over clips",
-            self.backend + weights_used,
+            self.backend + "".join(f" with {name} {_short_hash(name)}" for name in self.fetches),
             self.source,
         ]
         return " | ".join(part for part in parts if part)
 
     def available(self) -> str | None:
         """None if this metric can run here, else the one command that makes it run."""
-        return None
+        for package in self.packages:
+            if (command := missing(package)) is not None:
+                return command
+        absent = [name for name in self.fetches if not weights.present(name)]
+        return f"patchvsr weights fetch {' '.join(absent)}" if absent else None
 
-    def prepare(self) -> None:
-        """Fetch and import what the metric needs, so that a run can do it before it starts upscaling.
-
-        A run that does so fails early without a network, and no item's peak memory misses packages that only scoring
-        the first item would import.
+    def prepare(self) -> None:  # noqa: B027  most metrics have nothing to prepare
+        """Import and load what the metric needs, so that no item's time or memory pays for the first one scored.
 
         Raises:
-            UserError: weights cannot be fetched.
+            UserError: weights in the cache are damaged.
         """
-        for name in self.fetches:
-            weights.ensure(name)
 
     @abstractmethod
     def measure(self, sample: Sample) -> Measurement:
@@ -140,18 +150,29 @@ class Metric(ABC):
         return self._measured(sample).value
 
     def per_frame(self, sample: Sample) -> list[float] | None:
-        """One value per frame in order, or None where frames have no values of their own; raises as `score`."""
+        """One value per scored frame in order, or None where frames have no values of their own; raises as `score`."""
         return self._measured(sample).per_frame
+
+    def checked(self, found: Measurement) -> Measurement:
+        """The measurement itself.
+
+        Raises:
+            MetricUndefined: its value is nan or infinite.
+        """
+        if not math.isfinite(found.value):
+            raise MetricUndefined(f"{self.id} gave {found.value}, which is no number to record")
+        return found
 
     def _measured(self, sample: Sample) -> Measurement:
         # `score` and `per_frame` of one sample are one measurement, which at 4K takes seconds.
         if self._last is None or self._last[0]() is not sample:
             check_frames(sample.output, "the output")
-            found = self.measure(sample)
-            if not math.isfinite(found.value):
-                raise MetricUndefined(f"{self.id} gave {found.value}, which is no number to record")
-            self._last = weakref.ref(sample), found
+            self._last = weakref.ref(sample), self.checked(self.measure(sample))
         return self._last[1]
+
+
+def _short_hash(name: str) -> str:
+    return (weights.sha256_of(name) or "absent")[:12]
 
 
 def mean_over_frames(values: list[float]) -> Measurement:
@@ -159,16 +180,15 @@ def mean_over_frames(values: list[float]) -> Measurement:
     return Measurement(math.fsum(values) / len(values), values)
 
 
-def check_frames(frames: Tensor, what: str) -> None:
-    """Raise UserError unless `frames` is uint8 `[T, 3, H, W]` with at least one frame."""
-    if frames.ndim != 4 or frames.shape[1] != 3 or 0 in frames.shape or str(frames.dtype) != "torch.uint8":
-        raise UserError(
-            f"{what} must be 8-bit RGB frames [T, 3, H, W] with T >= 1, got {str(frames.dtype).removeprefix('torch.')} "
-            f"{list(frames.shape)}"
-        )
+def check_frames(frames: Frames, what: str) -> None:
+    """Raise UserError unless `frames` is `[T, 3, H, W]` with at least one frame, and uint8 if it is a tensor."""
+    shape = tuple(frames.shape)
+    kind = str(frames.dtype).removeprefix("torch.") if isinstance(frames, Tensor) else "uint8"
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape or kind != "uint8":
+        raise UserError(f"{what} must be 8-bit RGB frames [T, 3, H, W] with T >= 1, got {kind} {list(shape)}")
 
 
-def need_target(sample: Sample, metric: str) -> Tensor:
+def need_target(sample: Sample, metric: str) -> Frames:
     """The ground truth, of exactly the output's frame count and size.
 
     Raises:
@@ -178,7 +198,7 @@ def need_target(sample: Sample, metric: str) -> Tensor:
     if sample.target is None:
         raise MetricUndefined(f"{metric} compares with a ground truth, and this clip has none")
     check_frames(sample.target, "the ground truth")
-    if sample.output.shape != sample.target.shape:
+    if tuple(sample.output.shape) != tuple(sample.target.shape):
         raise UserError(
             f"{metric}: the output is {describe(sample.output)} and the ground truth {describe(sample.target)}; "
             "give outputs of the ground truth's frame count and size"
@@ -186,7 +206,7 @@ def need_target(sample: Sample, metric: str) -> Tensor:
     return sample.target
 
 
-def need_lq(sample: Sample, metric: str) -> Tensor:
+def need_lq(sample: Sample, metric: str) -> Frames:
     """The input, of the output's frame count and of the size that `scale` turns into the output's.
 
     Raises:
@@ -202,7 +222,7 @@ def need_lq(sample: Sample, metric: str) -> Tensor:
     return sample.lq
 
 
-def describe(frames: Tensor) -> str:
+def describe(frames: Frames) -> str:
     """`5 frames of 3840x2160`."""
     return f"{frames.shape[0]} frames of {frames.shape[-1]}x{frames.shape[-2]}"
 

@@ -5,14 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.metrics.base import (
-    Measurement,
-    Metric,
-    MetricUndefined,
-    Sample,
-    need_lq,
-    need_target,
-)
+from benchmarks.metrics.base import Measurement, MetricUndefined, Sample, need_lq, need_target
+from benchmarks.metrics.colour import luma_full, reference
+from benchmarks.metrics.stream import Instant, Scoring, StreamedMetric
 
 Pair = tuple[Tensor, Tensor]
 
@@ -25,12 +20,6 @@ FLAT = 1e-4
 """Median power (variance in 8-bit steps squared) below which a picture has no texture to compare with."""
 
 
-def luma(frame: Tensor) -> Tensor:
-    """BT.601 luma, full range 0..255, float32 `[H, W]`, of uint8 `[3, H, W]`."""
-    red, green, blue = (channel.float() for channel in frame)
-    return red.mul_(0.299).add_(green, alpha=0.587).add_(blue, alpha=0.114)
-
-
 def high_pass(picture: Tensor) -> Tensor:
     """`[H, W]` minus its 9x9 box mean, edges mirrored."""
     padded = F.pad(picture[None, None], [BOX // 2] * 4, mode="reflect")
@@ -40,7 +29,7 @@ def high_pass(picture: Tensor) -> Tensor:
 
 def spectra(frame: Tensor) -> Pair:
     """Power spectra of a uint8 frame `[3, H, W]`: along x averaged over rows, along y averaged over columns."""
-    picture = high_pass(luma(frame))
+    picture = high_pass(luma_full(frame))
 
     def along_last(plane: Tensor) -> Tensor:
         parts = [torch.fft.rfft(rows).abs().square().sum(dim=0, dtype=torch.float64) for rows in plane.split(256)]
@@ -66,7 +55,27 @@ def peaks(power: Tensor, length: int, what: str) -> dict[int, float]:
     return found
 
 
-class Grid(Metric):
+class _GridScoring(Scoring):
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self._ours: list[Pair] = []
+        self._theirs: list[Pair] = []
+
+    def add(self, instant: Instant) -> None:
+        self._ours.append(spectra(instant.output))
+        self._theirs.append(spectra(reference(instant)))
+
+    def result(self) -> Measurement:
+        return Measurement(_ratio(_mean(self._ours), _mean(self._theirs), *self._size), self._each())
+
+    def _each(self) -> list[float] | None:
+        try:
+            return [_ratio(*pair, *self._size) for pair in zip(self._ours, self._theirs, strict=True)]
+        except MetricUndefined:  # a flat frame in a clip that is not flat: frames then have no values of their own
+            return None
+
+
+class Grid(StreamedMetric):
     """How much stronger periods 2, 4, 8 or 16 stand out than in the reference; clean outputs are near 1."""
 
     id = "grid"
@@ -81,34 +90,21 @@ class Grid(Metric):
         "PatchVSR protocol"
     )
 
-    def measure(self, sample: Sample) -> Measurement:
-        """Compare the peaks of the output's spectra with the reference's.
+    def begin(self, sample: Sample) -> Scoring:
+        """Start on the spectra of output and reference.
 
         Raises:
-            MetricUndefined: the frames are too small, or too flat to compare.
+            UserError: counts or sizes that do not fit.
+            MetricUndefined: the frames are too small; later, too flat to compare.
         """
         height, width = sample.output.shape[-2:]
         if min(height, width) < SMALLEST:
             raise MetricUndefined(f"grid needs frames of at least {SMALLEST} pixels a side, got {width}x{height}")
-        with torch.inference_mode():
-            ours = [spectra(frame) for frame in sample.output]
-            theirs = [spectra(self._reference(sample, index)) for index in range(len(ours))]
-        value = _ratio(_mean(ours), _mean(theirs), height, width)
-        return Measurement(value, self._each(ours, theirs, height, width))
-
-    def _reference(self, sample: Sample, index: int) -> Tensor:
         if sample.target is not None:
-            return need_target(sample, self.id)[index]
-        from patchvsr.degradation import quantise, resize_bicubic, to_float
-
-        lq = need_lq(sample, self.id)[index]
-        return quantise(resize_bicubic(to_float(lq[None]), *sample.output.shape[-2:]))[0]
-
-    def _each(self, ours: list[Pair], theirs: list[Pair], height: int, width: int) -> list[float] | None:
-        try:
-            return [_ratio(mine, other, height, width) for mine, other in zip(ours, theirs, strict=True)]
-        except MetricUndefined:  # a flat frame in a clip that is not flat: frames then have no values of their own
-            return None
+            need_target(sample, self.id)
+        else:
+            need_lq(sample, self.id)
+        return _GridScoring((height, width))
 
 
 def _mean(pairs: list[Pair]) -> Pair:
@@ -118,7 +114,7 @@ def _mean(pairs: list[Pair]) -> Pair:
 
 def _ratio(ours: Pair, theirs: Pair, height: int, width: int) -> float:
     ratios = []
-    for power, reference, length in zip(ours, theirs, (width, height), strict=True):
-        mine, other = peaks(power, length, "the output"), peaks(reference, length, "the reference")
+    for power, expected, length in zip(ours, theirs, (width, height), strict=True):
+        mine, other = peaks(power, length, "the output"), peaks(expected, length, "the reference")
         ratios += [mine[period] / other[period] for period in PERIODS]
     return max(ratios)

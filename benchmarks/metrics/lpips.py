@@ -1,4 +1,4 @@
-"""LPIPS with AlexNet, version 0.1, weights from the cache."""
+"""LPIPS version 0.1 with AlexNet and with VGG16, and tLP, which compares how both change over time."""
 from __future__ import annotations
 
 import warnings
@@ -7,29 +7,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.metrics.base import (
-    Measurement,
-    Metric,
-    MetricUndefined,
-    Sample,
-    inside,
-    installed,
-    mean_over_frames,
-    missing,
-    need_target,
-)
+from benchmarks.metrics.base import MetricUndefined, Sample, inside, installed
+from benchmarks.metrics.stream import FrameMetric, Instant, PairMetric, Side
+from benchmarks.metrics.vgg import over_strips
 from patchvsr import weights
 from patchvsr.errors import UserError
 
 SMALLEST = 31
 """Pixels: below this AlexNet's second pooling has nothing left to pool."""
+_EPSILON = 1e-10
+"""Of the lpips package, beside the norm of a feature vector."""
+
+_SIDES: tuple[Side, Side] = ("output", "target")
+
+Features = list[Tensor]
+"""Unit-length feature maps `[1, C, h, w]` of five layers."""
 
 
-def load_lpips(name: str = "lpips-alex") -> nn.Module:
+def load_lpips(name: str) -> nn.Module:
     """The `lpips` package's network on the CPU, every weight from the checked file `name`, frozen, in eval mode.
 
+    Args:
+        name: `lpips-alex` or `lpips-vgg`.
+
     Raises:
-        UserError: the weights cannot be had, or are not those of this network.
+        UserError: the weights are absent, damaged, or not those of this network.
     """
     import lpips
 
@@ -49,72 +51,138 @@ def load_lpips(name: str = "lpips-alex") -> nn.Module:
     return net.eval().requires_grad_(False)
 
 
-def lpips_distance(net: nn.Module, first: Tensor, second: Tensor) -> float:
-    """LPIPS of two uint8 frames `[3, H, W]`.
+class _Loaded:
+    """A network that is loaded when it is first needed, once for all metrics that use it."""
 
-    The network's own forward keeps the features of all layers at once (1.6 GB at 4K); here each layer's are dropped
-    as soon as they are compared.
-    """
-    from lpips import normalize_tensor
+    _nets: dict[tuple[str, str | None], nn.Module] = {}
 
-    parts: Any = net
-    ours, theirs = (parts.scaling_layer(frame.float()[None] / 127.5 - 1) for frame in (first, second))
-    total = 0.0
-    for slice_index in range(parts.L):
-        layer = getattr(parts.net, f"slice{slice_index + 1}")
-        ours, theirs = layer(ours), layer(theirs)
-        difference = normalize_tensor(ours).sub_(normalize_tensor(theirs)).square_()
-        total += float(parts.lins[slice_index](difference).mean(dtype=torch.float64))
-    return total
+    @classmethod
+    def net(cls, name: str) -> Any:
+        key = name, weights.sha256_of(name)
+        if key not in cls._nets:
+            cls._nets[key] = load_lpips(name)
+        return cls._nets[key]
 
 
-class LpipsAlex(Metric):
-    """Learned perceptual distance (AlexNet, v0.1) on 8-bit RGB, a frame at a time, in float32 on the CPU.
+def scaled(net: Any, frame: Tensor) -> Tensor:
+    """uint8 `[3, H, W]` as the network's input `[1, 3, H, W]`."""
+    return net.scaling_layer(frame.float()[None] / 127.5 - 1)
 
-    Args:
-        crop: pixels left out along each edge.
-    """
 
-    id = "lpips"
+def unit(maps: Tensor) -> Tensor:
+    """Feature vectors `[1, C, h, w]` divided in place by their length over channels."""
+    return maps.div_(torch.linalg.vector_norm(maps, dim=1, keepdim=True).add_(_EPSILON))
+
+
+def features(net: Any, frame: Tensor) -> Features:
+    """The network's five layers for a uint8 frame `[3, H, W]`, each feature vector of unit length."""
+    maps, found = scaled(net, frame), []
+    for index in range(net.L):
+        maps = getattr(net.net, f"slice{index + 1}")(maps)
+        found.append(unit(maps.clone()))
+    return found
+
+
+def weighted(net: Any, layer: int, difference: Tensor) -> Tensor:
+    """Sums over pixels of squared differences `[1, C, h, w]`, weighted over channels by the layer's head: a scalar."""
+    per_channel = difference.square_().sum(dim=(0, 2, 3))
+    return (per_channel.double() * net.lins[layer].model[1].weight.flatten().double()).sum()
+
+
+def distance(net: Any, first: Features, second: Features) -> float:
+    """LPIPS of two frames given by their features: mean over pixels of each layer, sum over layers."""
+    layers = enumerate(zip(first, second, strict=True))
+    return float(sum(weighted(net, i, a - b) / (a.shape[-2] * a.shape[-1]) for i, (a, b) in layers))
+
+
+class _Lpips(FrameMetric):
     direction = "lower"
     colour = "RGB scaled to -1..1 from 8 bit"
+    packages = ("lpips",)
+
+    @property
+    def backend(self) -> str:
+        """The lpips package's network, in float32."""
+        return f"{installed('lpips')} float32"
+
+    @property
+    def _net(self) -> Any:
+        return _Loaded.net(self.fetches[0])
+
+    def prepare(self) -> None:
+        """Load the network."""
+        assert self._net is not None
+
+    def check(self, sample: Sample) -> None:
+        """Frames must be large enough for the last layer."""
+        if min(sample.output.shape[-2:]) - 2 * self.crop < SMALLEST:
+            raise MetricUndefined(f"{self.id} needs at least {SMALLEST} pixels a side, after a crop of {self.crop}")
+
+    def _features(self, instant: Instant, side: Side) -> Features:
+        def make() -> Features:
+            return features(self._net, inside(instant.side(side), self.crop))
+
+        return instant.shared(f"lpips-alex {side} {self.crop}", make)
+
+
+class LpipsAlex(_Lpips):
+    """Learned perceptual distance with AlexNet; its features are shared with tLP. Arguments as in `FrameMetric`."""
+
+    id = "lpips"
     aggregation = "mean over pixels of each layer, sum over layers, mean over frames"
     source = "Zhang et al. 2018, LPIPS v0.1, AlexNet"
     needs_target = True
     fetches = ("lpips-alex",)
 
-    def __init__(self, crop: int = 0) -> None:
-        self.crop = crop
-        self._net: nn.Module | None = None
+    def value(self, instant: Instant) -> float:
+        """Compare output and ground truth."""
+        return distance(self._net, self._features(instant, "output"), self._features(instant, "target"))
 
-    @property
-    def backend(self) -> str:
-        """The lpips package, in float32."""
-        return f"{installed('lpips')} float32"
 
-    def available(self) -> str | None:
-        """None, or how to install lpips; its weights are fetched on first use."""
-        return missing("lpips")
+class LpipsVgg(_Lpips):
+    """Learned perceptual distance with VGG16, by strips so that a 4K frame fits; arguments as in `FrameMetric`."""
 
-    def prepare(self) -> None:
-        """Fetch the weights and load the network."""
-        super().prepare()
-        self._loaded()
+    id = "lpips_vgg"
+    aggregation = LpipsAlex.aggregation
+    source = "Zhang et al. 2018, LPIPS v0.1, VGG16"
+    needs_target = True
+    fetches = ("lpips-vgg",)
 
-    def _loaded(self) -> nn.Module:
-        if self._net is None:
-            self._net = load_lpips()
-        return self._net
+    def value(self, instant: Instant) -> float:
+        """Compare output and ground truth strip by strip: exact, since strips overlap by what a feature sees."""
+        net = self._net
+        stages = [getattr(net.net, f"slice{index + 1}") for index in range(net.L)]
+        pair = torch.cat([scaled(net, inside(instant.side(side), self.crop)) for side in ("output", "target")])
+        sums, counts = [0.0] * net.L, [0] * net.L
 
-    def measure(self, sample: Sample) -> Measurement:
-        """Compare output and ground truth frame by frame."""
-        target = need_target(sample, self.id)
-        if min(sample.output.shape[-2:]) - 2 * self.crop < SMALLEST:
-            raise MetricUndefined(f"lpips needs at least {SMALLEST} pixels a side, after a crop of {self.crop}")
-        net = self._loaded()
-        with torch.inference_mode():
-            values = [
-                lpips_distance(net, inside(output, self.crop), inside(truth, self.crop))
-                for output, truth in zip(sample.output, target, strict=True)
-            ]
-        return mean_over_frames(values)
+        def take(layer: int, maps: Tensor) -> None:
+            ours, theirs = (unit(picture[None].clone()) for picture in maps)
+            sums[layer] += float(weighted(net, layer, ours.sub_(theirs)))
+            counts[layer] += maps.shape[-2] * maps.shape[-1]
+
+        over_strips(stages, pair, take)
+        return sum(total / count for total, count in zip(sums, counts, strict=True))
+
+
+class TemporalLpips(PairMetric, _Lpips):
+    """tLP: by how much the output changes more, or less, from frame to frame than the ground truth does, x 100."""
+
+    id = "tlp"
+    unit = "x 1e-2"
+    aggregation = "absolute difference of the two LPIPS x 100, mean over frames"
+    source = (
+        "Chu et al. 2020 (TecoGAN): |LPIPS(out_t, out_t-1) - LPIPS(gt_t, gt_t-1)|, LPIPS v0.1 AlexNet, whole frames "
+        "(their script crops to multiples of 32)"
+    )
+    needs_target = True
+    fetches = ("lpips-alex",)
+    keeps = frozenset({"lpips-alex"})
+
+    def value(self, instant: Instant) -> float:
+        """Compare the changes since the frame before."""
+        assert instant.before is not None
+        ours, theirs = (self._change(instant, instant.before, side) for side in _SIDES)
+        return 100 * abs(ours - theirs)
+
+    def _change(self, instant: Instant, before: Instant, side: Side) -> float:
+        return distance(self._net, self._features(instant, side), self._features(before, side))

@@ -1,55 +1,32 @@
-"""PSNR against the ground truth, and against the input (consistency)."""
+"""PSNR against the ground truth, on RGB and on luma, and against the input (consistency)."""
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib import import_module
 
 import torch
 from torch import Tensor
 
-from benchmarks.metrics.base import (
-    Measurement,
-    Metric,
-    Sample,
-    inside,
-    installed,
-    mean_over_frames,
-    missing,
-    need_lq,
-    need_target,
-)
+from benchmarks.metrics.base import Sample, inside, need_lq
+from benchmarks.metrics.colour import Y_STUDIO, shared_y
+from benchmarks.metrics.stream import FrameMetric, Instant
 
 CEILING = 100.0
 """dB. Identical frames have no finite PSNR; a stated ceiling lets them count in a mean."""
 
 
-def psnr_of_frames(pairs: Iterable[tuple[Tensor, Tensor]], crop: int = 0) -> list[float]:
-    """PSNR in dB of pairs of uint8 frames `[3, H, W]`, over all channels, at most `CEILING`."""
+def psnr_of(output: Tensor, target: Tensor, crop: int = 0) -> float:
+    """PSNR in dB of two frames `[C, H, W]` on a scale of 0..255, over all channels, at most `CEILING`."""
     from pyiqa.archs.psnr_arch import psnr
 
-    values = []
-    for output, target in pairs:
-        ours, theirs = (inside(frame, crop).float()[None] for frame in (output, target))
-        # pyiqa's own default eps of 1e-8 on a range of 1 would bend and cap the scale at 80 dB.
-        values.append(min(float(psnr(ours, theirs, data_range=255.0, eps=0.0)), CEILING))
-    return values
+    ours, theirs = (inside(frame, crop).float()[None] for frame in (output, target))
+    # pyiqa's own default eps of 1e-8 on a range of 1 would bend and cap the scale at 80 dB.
+    return min(float(psnr(ours, theirs, data_range=255.0, eps=0.0)), CEILING)
 
 
-class _Psnr(Metric):
+class _Psnr(FrameMetric):
     unit = "dB"
-    aggregation = f"MSE over channels and pixels of a frame, at most {CEILING:g} dB, mean over frames"
-
-    def __init__(self, crop: int = 0) -> None:
-        self.crop = crop
-
-    @property
-    def backend(self) -> str:
-        """pyiqa, called with data_range 255 and no eps."""
-        return installed("pyiqa")
-
-    def available(self) -> str | None:
-        """None, or how to install pyiqa."""
-        return missing("pyiqa")
+    packages = ("pyiqa",)
+    source = "10 log10(255^2 / MSE)"
 
     def prepare(self) -> None:
         """Import pyiqa, which takes seconds."""
@@ -57,20 +34,28 @@ class _Psnr(Metric):
 
 
 class Psnr(_Psnr):
-    """Peak signal-to-noise ratio on 8-bit RGB, a frame at a time.
-
-    Args:
-        crop: pixels left out along each edge.
-    """
+    """Peak signal-to-noise ratio on 8-bit RGB, a frame at a time; arguments as in `FrameMetric`."""
 
     id = "psnr"
-    source = "10 log10(255^2 / MSE)"
+    aggregation = f"MSE over channels and pixels of a frame, at most {CEILING:g} dB, mean over frames"
     needs_target = True
 
-    def measure(self, sample: Sample) -> Measurement:
-        """Compare output and ground truth frame by frame."""
-        target = need_target(sample, self.id)
-        return mean_over_frames(psnr_of_frames(zip(sample.output, target, strict=True), self.crop))
+    def value(self, instant: Instant) -> float:
+        """Compare output and ground truth."""
+        return psnr_of(instant.output, instant.side("target"), self.crop)
+
+
+class PsnrY(_Psnr):
+    """PSNR on BT.601 studio-range luma, as in the tables of Vid4, UDM10 and Vimeo; arguments as in `FrameMetric`."""
+
+    id = "psnr_y"
+    colour = Y_STUDIO
+    aggregation = f"MSE over pixels of a frame, at most {CEILING:g} dB, mean over frames"
+    needs_target = True
+
+    def value(self, instant: Instant) -> float:
+        """Compare the luma of output and ground truth."""
+        return psnr_of(shared_y(instant, "output"), shared_y(instant, "target"), self.crop)
 
 
 class Consistency(_Psnr):
@@ -78,21 +63,20 @@ class Consistency(_Psnr):
 
     Args:
         crop: pixels of the input's size left out along each edge.
+        frames: as in `FrameMetric`.
     """
 
     id = "consistency"
+    aggregation = Psnr.aggregation
     source = "output shrunk by MATLAB-compatible bicubic (a=-0.5, antialiased), rounded to 8 bit, against the input"
 
-    def measure(self, sample: Sample) -> Measurement:
-        """Shrink and compare frame by frame."""
+    def check(self, sample: Sample) -> None:
+        """The input must be of the size that the scale gives the output's from."""
+        need_lq(sample, self.id)
+
+    def value(self, instant: Instant) -> float:
+        """Shrink and compare."""
         from patchvsr.degradation import quantise, resize_bicubic, to_float
 
-        lq = need_lq(sample, self.id)
-        height, width = lq.shape[-2:]
-
-        def pairs() -> Iterable[tuple[Tensor, Tensor]]:
-            for output, given in zip(sample.output, lq, strict=True):
-                yield quantise(resize_bicubic(to_float(output[None]), height, width))[0], given
-
-        with torch.inference_mode():
-            return mean_over_frames(psnr_of_frames(pairs(), self.crop))
+        size: torch.Size = instant.lq.shape[-2:]
+        return psnr_of(quantise(resize_bicubic(to_float(instant.output[None]), *size))[0], instant.lq, self.crop)

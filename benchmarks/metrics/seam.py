@@ -7,15 +7,14 @@ axis and phase mod 16 (block structure of codecs and patchify falls on phases), 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.metrics.base import Measurement, Metric, MetricUndefined, Sample
+from benchmarks.metrics.base import Measurement, MetricUndefined, Sample
+from benchmarks.metrics.stream import Instant, Scoring, StreamedMetric
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Cuts
 
@@ -101,7 +100,35 @@ def tone_step(frame: Tensor, positions: Tensor) -> Tensor:
     return (step * lengths[:, None]).sum(dim=1).mean(dim=0)
 
 
-class _SeamMetric(Metric):
+class _SeamScoring(Scoring):
+    """Sums over cuts and over references of every picture, in float64."""
+
+    def __init__(self, metric: _SeamMetric, axes: list[tuple[bool, Lines]]) -> None:
+        self._metric, self._axes = metric, axes
+        self._sums: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, instant: Instant) -> None:
+        picture = self._metric.picture(instant)
+        if picture is None:
+            return
+        at_cuts = at_references = torch.zeros((), dtype=torch.float64)
+        for turn, lines in self._axes:
+            turned = picture.transpose(1, 2) if turn else picture
+            values = self._metric.quantity(turned, lines.positions).double()
+            at_cuts = at_cuts + values @ lines.cuts
+            at_references = at_references + values @ lines.references
+        self._sums.append((at_cuts, at_references))
+
+    def result(self) -> Measurement:
+        at_cuts, at_references = (torch.stack(column).sum() for column in zip(*self._sums, strict=True))
+        if at_references <= ROUGHLY:
+            raise MetricUndefined(f"{self._metric.id}: the clip shows no difference across any reference line")
+        ratios = [float(top / bottom) for top, bottom in self._sums if bottom > ROUGHLY]
+        # A single flat frame has no ratio of its own, and a list with holes would not line up with the frames.
+        return Measurement(float(at_cuts / at_references), ratios if len(ratios) == len(self._sums) else None)
+
+
+class _SeamMetric(StreamedMetric):
     direction = "one"
     aggregation = (
         "sum over cuts / sum over references of the same axis and phase mod 16 at least 16 px from any cut, channels "
@@ -109,26 +136,16 @@ class _SeamMetric(Metric):
     )
     reach = 1
 
-    def measure(self, sample: Sample) -> Measurement:
-        """Sum over cuts and over references, and divide.
+    def begin(self, sample: Sample) -> Scoring:
+        """Find the lines to look at.
 
         Raises:
             UserError: no cuts were given, or they do not lie inside the frame.
-            MetricUndefined: there is no cut, no valid reference line, or nothing to see on the references.
+            MetricUndefined: there is no cut or no valid reference line; later, nothing to see on the references.
         """
         if sample.cuts is None:
             raise UserError(f"{self.id} needs the cuts of a tile plan; untiled outputs are given the standard plan's")
-        axes = self._axes(sample.cuts, *sample.output.shape[-2:])
-        sums = []
-        with torch.inference_mode():
-            for frame in self._pictures(sample.output):
-                sums.append(self._sums(frame, axes))
-        at_cuts, at_references = (torch.stack(column).sum() for column in zip(*sums, strict=True))
-        if at_references <= ROUGHLY:
-            raise MetricUndefined(f"{self.id}: the clip shows no difference across any reference line")
-        ratios = [float(top / bottom) for top, bottom in sums if bottom > ROUGHLY]
-        # A single flat frame has no ratio of its own, and a list with holes would not line up with the frames.
-        return Measurement(float(at_cuts / at_references), ratios if len(ratios) == len(sums) else None)
+        return _SeamScoring(self, self._axes(sample.cuts, *sample.output.shape[-2:]))
 
     def _axes(self, cuts: Cuts, height: int, width: int) -> list[tuple[bool, Lines]]:
         """Lines per axis, with whether the frame must be turned for them to be vertical."""
@@ -141,18 +158,9 @@ class _SeamMetric(Metric):
             raise MetricUndefined(f"{self.id}: the output is one tile, it has no cuts")
         return axes
 
-    def _sums(self, frame: Tensor, axes: list[tuple[bool, Lines]]) -> tuple[Tensor, Tensor]:
-        """Sums over the cuts and over the references, of one picture, in float64."""
-        at_cuts = at_references = torch.zeros((), dtype=torch.float64)
-        for turn, lines in axes:
-            values = self.quantity(frame.transpose(1, 2) if turn else frame, lines.positions).double()
-            at_cuts = at_cuts + values @ lines.cuts
-            at_references = at_references + values @ lines.references
-        return at_cuts, at_references
-
-    def _pictures(self, frames: Tensor) -> Iterator[Tensor]:
-        """What is looked at: the frames."""
-        yield from frames
+    def picture(self, instant: Instant) -> Tensor | None:
+        """What is looked at, `[3, H, W]`: the frame. None for a frame that does not count."""
+        return instant.output
 
     @abstractmethod
     def quantity(self, frame: Tensor, positions: Tensor) -> Tensor:
@@ -193,8 +201,12 @@ class SeamTemporal(_SeamMetric):
         """The difference across each line."""
         return difference(frame, positions)
 
-    def _pictures(self, frames: Tensor) -> Iterator[Tensor]:
-        if len(frames) < 2:
+    def begin(self, sample: Sample) -> Scoring:
+        """As the others; also refuses clips of one frame."""
+        if len(sample.output) < 2:
             raise MetricUndefined("seam_t needs at least two frames, the clip has one")
-        for before, after in pairwise(frames):
-            yield after.float() - before.float()
+        return super().begin(sample)
+
+    def picture(self, instant: Instant) -> Tensor | None:
+        """The frame minus the one before."""
+        return None if instant.before is None else instant.output.float() - instant.before.output.float()

@@ -4,15 +4,36 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarks.metrics.base import Measurement, Metric, MetricUndefined, Sample, need_lq
-from patchvsr.degradation import resize_bicubic
+from benchmarks.metrics.base import Measurement, MetricUndefined, Sample, need_lq
+from benchmarks.metrics.colour import upsampled_lq
+from benchmarks.metrics.stream import Instant, Scoring, StreamedMetric
 from patchvsr.errors import UserError
 
 VISIBLE = 0.25
 """In 8-bit steps: changes below it nobody sees, so that a ratio of two of them is near 1."""
 
 
-class SeamChunk(Metric):
+class _Changes(Scoring):
+    """Mean absolute change of the added detail from each frame to the next, in 8-bit steps."""
+
+    def __init__(self, border: Tensor) -> None:
+        self._border = border
+        self._found: list[Tensor] = []
+        self._before: Tensor | None = None
+
+    def add(self, instant: Instant) -> None:
+        detail = instant.output.float() - upsampled_lq(instant)
+        if self._before is not None:
+            self._found.append((detail - self._before).abs_().mean(dtype=torch.float64))
+        self._before = detail
+
+    def result(self) -> Measurement:
+        found = torch.stack(self._found)
+        at_border, elsewhere = found[self._border].mean(), found[~self._border].mean()
+        return Measurement(float((at_border + VISIBLE) / (elsewhere + VISIBLE)))
+
+
+class SeamChunk(StreamedMetric):
     """Change of the added detail across chunk borders, relative to other frames.
 
     Added detail is the output minus the bicubic-upsampled input, so that the motion of the scene itself drops out.
@@ -28,14 +49,14 @@ class SeamChunk(Metric):
     )
     source = "mean absolute temporal difference of the added detail; PatchVSR protocol"
 
-    def measure(self, sample: Sample) -> Measurement:
-        """Mean over borders and over other frames, and divide.
+    def begin(self, sample: Sample) -> Scoring:
+        """Find the borders.
 
         Raises:
             UserError: the input does not fit the output, or a cut does not lie inside the clip.
             MetricUndefined: the clip is one chunk, or every frame is a border.
         """
-        lq = need_lq(sample, self.id)
+        need_lq(sample, self.id)
         cuts = sample.cuts.frames if sample.cuts is not None else ()
         count = len(sample.output)
         if not cuts:
@@ -45,16 +66,4 @@ class SeamChunk(Metric):
         border = torch.isin(torch.arange(1, count), torch.tensor(cuts))
         if border.all():
             raise MetricUndefined(f"{self.id}: every frame of the clip is at a chunk border, none is left to compare")
-        found = changes(sample.output, lq)
-        return Measurement(float((found[border].mean() + VISIBLE) / (found[~border].mean() + VISIBLE)))
-
-
-def changes(output: Tensor, lq: Tensor) -> Tensor:
-    """Mean absolute change of the added detail from each frame to the next, `[T - 1]`, float64, in 8-bit steps."""
-    found, before = [], None
-    for frame, low in zip(output, lq, strict=True):
-        detail = frame.float() - resize_bicubic(low[None].float(), *frame.shape[-2:])[0].clamp_(0, 255).round_()
-        if before is not None:
-            found.append((detail - before).abs_().mean(dtype=torch.float64))
-        before = detail
-    return torch.stack(found)
+        return _Changes(border)

@@ -1,7 +1,7 @@
-"""SSIM as the authors' MATLAB reference computes it, for each of R, G and B.
+"""SSIM and MS-SSIM as the authors' MATLAB references compute them.
 
 Computed here and not by pyiqa, whose SSIM works in float64 with a two-dimensional window (80 s for one 4K frame on
-two cores) and sets negative structure terms to 0, which the reference does not. A test holds the two together.
+two cores) and sets negative structure terms to 0, which the reference does not. Tests hold the two together.
 """
 from __future__ import annotations
 
@@ -10,16 +10,11 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from benchmarks.metrics.base import (
-    Measurement,
-    Metric,
-    MetricUndefined,
-    Sample,
-    inside,
-    mean_over_frames,
-    need_target,
-)
+from benchmarks.metrics.base import MetricUndefined, Sample, inside
+from benchmarks.metrics.colour import Y_STUDIO, shared_y
+from benchmarks.metrics.stream import FrameMetric, Instant
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -34,6 +29,8 @@ def _window() -> list[float]:
 
 
 TAPS = _window()
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the five scales of MS-SSIM, finest first."""
 
 
 def _blur(planes: Tensor) -> Tensor:
@@ -48,8 +45,8 @@ def _blur(planes: Tensor) -> Tensor:
     return across
 
 
-def _map_sum(first: Tensor, second: Tensor) -> float:
-    """Sum of the SSIM map of two strips `[3, h, w]`, uint8."""
+def _map_sums(first: Tensor, second: Tensor) -> tuple[float, float]:
+    """Sums of the SSIM map, and of its contrast-structure factor alone, of two strips `[C, h, w]` on 0..255."""
     # Means and variances are taken of values around 0, which keeps float32 exact enough in bright flat areas.
     x, y = first.float() - 128, second.float() - 128
     mean_x, mean_y, mean_squares, mean_xy = _blur(torch.cat([x, y, x * x + y * y, x * y])).chunk(4)
@@ -58,24 +55,41 @@ def _map_sum(first: Tensor, second: Tensor) -> float:
     mean_x, mean_y = mean_x + 128, mean_y + 128
     luminance = (2 * mean_x * mean_y + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
     structure = (2 * covariance + C2) / (variances + C2)
-    return float((luminance * structure).sum(dtype=torch.float64))
+    return float((luminance * structure).sum(dtype=torch.float64)), float(structure.sum(dtype=torch.float64))
 
 
-def ssim(first: Tensor, second: Tensor) -> float:
-    """Mean SSIM of two uint8 frames `[3, H, W]`, over channels and every place where the window fits whole.
+def similarity(first: Tensor, second: Tensor) -> tuple[float, float]:
+    """Means over channels, and over every place where the window fits whole, of SSIM and of contrast-structure.
 
-    Raises:
-        MetricUndefined: the frames are smaller than the window.
+    Args:
+        first, second: frames `[C, H, W]` on a scale of 0..255, H and W at least 11.
     """
     channels, height, width = first.shape
-    if min(height, width) < WINDOW:
-        raise MetricUndefined(f"ssim needs frames of at least {WINDOW}x{WINDOW} pixels, got {width}x{height}")
     places = height - WINDOW + 1
-    total = 0.0
-    for top in range(0, places, ROWS):
-        rows = slice(top, min(top + ROWS, places) + WINDOW - 1)
-        total += _map_sum(first[:, rows], second[:, rows])
-    return total / (channels * places * (width - WINDOW + 1))
+    sums = [0.0, 0.0]
+    with _one_thread():
+        for top in range(0, places, ROWS):
+            rows = slice(top, min(top + ROWS, places) + WINDOW - 1)
+            for index, part in enumerate(_map_sums(first[:, rows], second[:, rows])):
+                sums[index] += part
+    count = channels * places * (width - WINDOW + 1)
+    return sums[0] / count, sums[1] / count
+
+
+def ms_ssim(first: Tensor, second: Tensor) -> float:
+    """Multi-scale SSIM of two frames `[C, H, W]` on 0..255: contrast-structure of five scales, luminance of the last.
+
+    Between scales frames are averaged 2x2; a last odd row or column has no partner and is left out. Negative means,
+    which have no real power, count as 0.
+    """
+    x, y = first.float(), second.float()
+    total = 1.0
+    for scale, weight in enumerate(WEIGHTS):
+        if scale:
+            x, y = (F.avg_pool2d(picture[None], 2)[0] for picture in (x, y))
+        whole, structure = similarity(x, y)
+        total *= max(whole if scale == len(WEIGHTS) - 1 else structure, 0.0) ** weight
+    return total
 
 
 @contextmanager
@@ -89,30 +103,59 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class Ssim(Metric):
-    """Structural similarity on 8-bit RGB, channels averaged, a frame at a time.
+_REFERENCE = (
+    "Wang et al. 2004 as in MATLAB's ssim_index: Gaussian 11x11, sigma 1.5, K 0.01/0.03, window inside the frame, "
+    "no downsampling"
+)
 
-    Args:
-        crop: pixels left out along each edge.
-    """
+
+class _Ssim(FrameMetric):
+    aggregation = "mean of the map over channels and pixels of a frame, mean over frames"
+    source = _REFERENCE
+    needs_target = True
+    smallest = WINDOW
+
+    def check(self, sample: Sample) -> None:
+        """Frames must hold the window."""
+        height, width = (side - 2 * self.crop for side in sample.output.shape[-2:])
+        if min(height, width) < self.smallest:
+            raise MetricUndefined(
+                f"{self.id} needs frames of at least {self.smallest}x{self.smallest} pixels, got {width}x{height}"
+            )
+
+
+class Ssim(_Ssim):
+    """Structural similarity on 8-bit RGB, channels averaged, a frame at a time; arguments as in `FrameMetric`."""
 
     id = "ssim"
-    aggregation = "mean of the map over channels and pixels of a frame, mean over frames"
-    source = (
-        "Wang et al. 2004 as in MATLAB's ssim_index: Gaussian 11x11, sigma 1.5, K 0.01/0.03, window inside the frame, "
-        "no downsampling"
+
+    def value(self, instant: Instant) -> float:
+        """Compare output and ground truth."""
+        return similarity(inside(instant.output, self.crop), inside(instant.side("target"), self.crop))[0]
+
+
+class SsimY(_Ssim):
+    """Structural similarity on BT.601 studio-range luma; arguments as in `FrameMetric`."""
+
+    id = "ssim_y"
+    colour = Y_STUDIO
+
+    def value(self, instant: Instant) -> float:
+        """Compare the luma of output and ground truth."""
+        ours, theirs = inside(shared_y(instant, "output"), self.crop), inside(shared_y(instant, "target"), self.crop)
+        return similarity(ours, theirs)[0]
+
+
+class MsSsim(_Ssim):
+    """Multi-scale SSIM on 8-bit RGB, channels averaged at each scale; arguments as in `FrameMetric`."""
+
+    id = "ms_ssim"
+    aggregation = "means over channels and pixels at each of 5 scales, their weighted product, mean over frames"
+    source = f"Wang et al. 2003, 2x2 means between scales, exponents {' '.join(map(str, WEIGHTS))}; each scale: " + (
+        "Gaussian 11x11, sigma 1.5, K 0.01/0.03, window inside the frame"
     )
-    needs_target = True
+    smallest = WINDOW * 2 ** (len(WEIGHTS) - 1)
 
-    def __init__(self, crop: int = 0) -> None:
-        self.crop = crop
-
-    def measure(self, sample: Sample) -> Measurement:
-        """Compare output and ground truth frame by frame."""
-        target = need_target(sample, self.id)
-        with torch.inference_mode(), _one_thread():
-            values = [
-                ssim(inside(output, self.crop), inside(truth, self.crop))
-                for output, truth in zip(sample.output, target, strict=True)
-            ]
-        return mean_over_frames(values)
+    def value(self, instant: Instant) -> float:
+        """Compare output and ground truth."""
+        return ms_ssim(inside(instant.output, self.crop), inside(instant.side("target"), self.crop))
