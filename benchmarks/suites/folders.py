@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
-from benchmarks.suites.cache import cached_frame, stacked
+from benchmarks.frames import stored
 from benchmarks.suites.clip import SuiteClip, checked_frames, checked_scale
-from patchvsr.degradation import Degradation, low_size, quantise, to_float
+from benchmarks.suites.derived import degraded
+from patchvsr.degradation import Degradation
 from patchvsr.errors import UserError
-from patchvsr.video import image_files, is_video, iter_frames, probe, read_frames
+from patchvsr.video import VIDEO_SUFFIXES, FrameInfo, image_files, is_video, probe
 from patchvsr.weights import sha256_file
 
 DEFAULT_SCALE = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a suite knows of a clip beside its files."""
+
+    suite: str = "folder"
+    caption: str | None = None
+    licence: str | None = None
 
 
 def load_folders(
@@ -34,40 +43,33 @@ def load_folders(
         UserError: a path is missing or holds no clip, a clip is in one folder only, or counts or sizes do not fit.
     """
     low, low_single = find_clips(lq)
+    facts = Facts(suite=suite)
     if gt is None:
-        return [_without_gt(suite, name, path, scale, frames) for name, path in low.items()]
+        return [without_gt(name, path, scale, frames, facts) for name, path in low.items()]
     high, high_single = find_clips(gt)
     if low_single and high_single:
         high = dict(zip(low, high.values(), strict=True))
-    for name in sorted(low.keys() ^ high.keys()):
-        here, missing = (lq, gt) if name in low else (gt, lq)
-        raise UserError(f"clip '{name}' is in {here} but not in {missing}; both need the same clips")
-    return [_pair(suite, name, path, high[name], scale, frames) for name, path in low.items()]
+    check_same_names(low, high, lq, gt)
+    return [pair(name, path, high[name], scale, frames, facts) for name, path in low.items()]
 
 
 def load_ground_truth(
-    gt: Path, degradation: Degradation, scale: float, frames: int | None, suite: str
+    gt: Path, degradation: Degradation, scale: float | None, frames: int | None, suite: str = "folder"
 ) -> list[SuiteClip]:
-    """Clips of a folder of ground truth, their LQ made by a degradation (and cached). Errors as in `load_folders`."""
-    clips = []
-    for name, path in find_clips(gt)[0].items():
-        info = probe(path)
-        low = low_size(info.height, info.width, scale)
-        checked_scale(name, low, (info.height, info.width), scale)
-        count = checked_frames(name, str(path), info.frames, frames)
-        clips.append(
-            SuiteClip(
-                suite=suite,
-                name=name,
-                scale=scale,
-                frames=count,
-                degradation=degradation.identity,
-                identify=partial(_identity, GT=path),
-                load_lq=partial(_degraded, path, degradation, scale, count),
-                load_gt=partial(read_frames, path, frames=count),
-            )
-        )
-    return clips
+    """Clips of a folder of ground truth, their LQ made by a degradation. Errors as in `load_folders`."""
+    facts, scale = Facts(suite=suite), DEFAULT_SCALE if scale is None else scale
+    return [from_gt(name, path, degradation, scale, frames, facts) for name, path in find_clips(gt)[0].items()]
+
+
+def check_same_names(low: dict[str, Path], high: dict[str, Path], lq: Path, gt: Path) -> None:
+    """Raise UserError, naming every clip that is in one of the two folders only."""
+    lonely = [
+        f"clip '{name}' is in {here} but not in {there}"
+        for mine, other, here, there in ((low, high, lq, gt), (high, low, gt, lq))
+        for name in mine.keys() - other.keys()
+    ]
+    if lonely:
+        raise UserError(f"{'; '.join(sorted(lonely))}; both need the same clips")
 
 
 def find_clips(folder: Path) -> tuple[dict[str, Path], bool]:
@@ -97,19 +99,43 @@ def find_clips(folder: Path) -> tuple[dict[str, Path], bool]:
     return clips, False
 
 
-def _without_gt(suite: str, name: str, path: Path, scale: float | None, frames: int | None) -> SuiteClip:
-    count = checked_frames(name, str(path), probe(path).frames, frames)
+def find_clip(path: Path) -> Path | None:
+    """The clip that `path` names: a folder of images or, with a suffix added, a video; None if there is none."""
+    if path.is_dir():
+        return path
+    files = (path.with_name(path.name + suffix) for suffix in sorted(VIDEO_SUFFIXES))
+    return next((file for file in files if file.is_file()), None)
+
+
+def without_gt(name: str, path: Path, scale: float | None, frames: int | None, facts: Facts) -> SuiteClip:
+    """A clip with no ground truth.
+
+    Raises:
+        UserError: it cannot be read or has fewer frames than wanted.
+    """
+    info = probe(path)
+    count = checked_frames(name, str(path), info.frames, frames)
     return SuiteClip(
-        suite=suite,
+        suite=facts.suite,
         name=name,
         scale=DEFAULT_SCALE if scale is None else scale,
         frames=count,
+        caption=facts.caption,
+        licence=facts.licence,
         identify=partial(_identity, LQ=path),
-        load_lq=partial(read_frames, path, frames=count),
+        open_lq=partial(stored, path, 0, count),
     )
 
 
-def _pair(suite: str, name: str, lq: Path, gt: Path, scale: float | None, frames: int | None) -> SuiteClip:
+def pair(
+    name: str, lq: Path, gt: Path, scale: float | None, frames: int | None, facts: Facts,
+    degradation: str | None = None,
+) -> SuiteClip:  # fmt: skip
+    """A clip with its ground truth, both as they lie on disk.
+
+    Raises:
+        UserError: one cannot be read, or counts or sizes do not fit.
+    """
     low, high = probe(lq), probe(gt)
     if low.frames != high.frames:
         raise UserError(
@@ -118,25 +144,44 @@ def _pair(suite: str, name: str, lq: Path, gt: Path, scale: float | None, frames
         )
     count = checked_frames(name, str(lq), low.frames, frames)
     return SuiteClip(
-        suite=suite,
+        suite=facts.suite,
         name=name,
         scale=checked_scale(name, (low.height, low.width), (high.height, high.width), scale),
         frames=count,
+        caption=facts.caption,
+        degradation=degradation,
+        licence=facts.licence,
         identify=partial(_identity, LQ=lq, GT=gt),
-        load_lq=partial(read_frames, lq, frames=count),
-        load_gt=partial(read_frames, gt, frames=count),
+        open_lq=partial(stored, lq, 0, count),
+        open_gt=partial(stored, gt, 0, count),
     )
 
 
-def _degraded(path: Path, degradation: Degradation, scale: float, count: int) -> Tensor:
-    recipe = f"{content_sha256(path)} {degradation.identity} x{scale!r}"
-    high = iter_frames(path, frames=count)
+def from_gt(
+    name: str, gt: Path, degradation: Degradation, scale: float, frames: int | None, facts: Facts
+) -> SuiteClip:
+    """A clip of ground truth, its LQ made by a degradation when it is first asked for, and kept in the cache.
 
-    def low(index: int) -> Tensor:
-        frame = next(high)
-        return cached_frame(recipe, index, lambda: quantise(degradation(to_float(frame[None]), scale))[0])
-
-    return stacked(count, low)
+    Raises:
+        UserError: the clip cannot be read, or its size does not fit scale and degradation.
+    """
+    info: FrameInfo = probe(gt)
+    low = degradation.low_size(info.height, info.width, scale)
+    checked_scale(name, low, (info.height, info.width), scale)
+    count = checked_frames(name, str(gt), info.frames, frames)
+    clip = SuiteClip(
+        suite=facts.suite,
+        name=name,
+        scale=scale,
+        frames=count,
+        caption=facts.caption,
+        degradation=degradation.identity,
+        licence=facts.licence,
+        identify=partial(_identity, GT=gt),
+        open_lq=lambda: degraded(stored(gt, 0, count), clip.source, name, degradation, scale),
+        open_gt=partial(stored, gt, 0, count),
+    )
+    return clip
 
 
 def _identity(**paths: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from patchvsr.video.container import VIDEO_SUFFIXES, is_video
-from patchvsr.video.folder import FrameWriter, frames_sha256, write_png_folder
+from patchvsr.video.folder import FrameHash, FrameWriter, frames_sha256, write_png_folder
 from patchvsr.video.frames import FrameInfo, iter_frames, probe, read_frames
 from patchvsr.video.images import IMAGE_SUFFIXES, image_files
 from patchvsr.video.source import Source, open_source
@@ -11,6 +11,7 @@ from patchvsr.video.source import Source, open_source
 __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
+    "FrameHash",
     "FrameInfo",
     "FrameWriter",
     "Source",

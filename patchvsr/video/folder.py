@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -16,11 +17,11 @@ from patchvsr.errors import UserError
 from patchvsr.video.images import save_png
 
 
-def frames_sha256(frames: Tensor) -> str:
-    """SHA-256 of a size header and the raw RGB bytes of uint8 frames `[T, 3, H, W]`."""
-    digest = _FrameHash()
+def frames_sha256(frames: Iterable[Tensor]) -> str:
+    """SHA-256 of a size header and the raw RGB bytes of uint8 frames `[3, H, W]`, or `[T, 3, H, W]` in one tensor."""
+    digest = FrameHash()
     for frame in frames:
-        digest.update(_rgb(frame))
+        digest.add(frame)
     return digest.hexdigest()
 
 
@@ -45,7 +46,7 @@ class FrameWriter:
         self.folder = Path(folder)
         self.frames = 0
         self._part = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.part")
-        self._hash = _FrameHash()
+        self._hash = FrameHash()
 
     @property
     def sha256(self) -> str:
@@ -89,14 +90,19 @@ class FrameWriter:
         shutil.rmtree(old, ignore_errors=True)
 
 
-class _FrameHash:
+class FrameHash:
     """SHA-256 over `rgb24 WIDTHxHEIGHT` and the bytes of frames of one size."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
         self._shape: tuple[int, ...] | None = None
 
+    def add(self, frame: Tensor) -> None:
+        """Take in the next frame, uint8 `[3, H, W]`."""
+        self.update(_rgb(frame))
+
     def update(self, array: np.ndarray) -> None:
+        """Take in the next frame, uint8 `[H, W, 3]`."""
         if self._shape is None:
             self._shape = array.shape
             self._digest.update(f"rgb24 {array.shape[1]}x{array.shape[0]}\n".encode())
@@ -105,6 +111,7 @@ class _FrameHash:
         self._digest.update(array.data)
 
     def hexdigest(self) -> str:
+        """Of all frames so far."""
         return self._digest.hexdigest()
 
 

@@ -48,7 +48,9 @@ def image_size(file: Path) -> tuple[int, int]:
     """Width and height as displayed, from the header."""
     try:
         with Image.open(file) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            # Where a PNG states no orientation before its pixels, Pillow would decode all of them to look behind.
+            stated = image.format != "PNG" or "exif" in image.info
+            turned = stated and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
             return (image.height, image.width) if turned else (image.width, image.height)
     except _UNREADABLE as error:
         raise _unreadable(file, error) from error

