@@ -23,8 +23,8 @@ $(stamp): pyproject.toml constraints.txt
 	$(bin)/python -m pip install --quiet --disable-pip-version-check -e '.[bench,test,dev]' -c constraints.txt
 	touch $@
 
-bench: $(stamp)  ## Variants and bicubic at 4K: lossless outputs, records and tables in $(RUN)
-	$(bin)/python -m benchmarks.run --suite 4k --variants $(VARIANTS) --frames $(FRAMES) --out $(RUN)
+bench: $(stamp)  ## Variants and bicubic at 4K (fetches metric weights once): outputs, records, tables in $(RUN)
+	$(bin)/python -m benchmarks.run --suite 4k --variants $(VARIANTS) --frames $(FRAMES) --fetch --out $(RUN)
 
 test: $(stamp)  ## The quick tests
 	@$(bin)/python -m pytest -m "not slow"

@@ -10,7 +10,7 @@ from typing import Any
 
 PACKAGES = (
     "patchvsr torch torchvision diffusers transformers peft accelerate safetensors numpy pillow av pyiqa lpips "
-    "scikit-video pandas"
+    "scikit-video opencv-python-headless imageio-ffmpeg pandas"
 ).split()
 
 
