@@ -112,19 +112,19 @@ class ClipSampler:
     def draw(self, seed: int, step: int, size: int, frames: int) -> Batch:
         """The batch of a step: `size` tiles of `frames` frames."""
         rng = np.random.default_rng([seed, step])
-        samples = [self._sample(rng, frames) for _ in range(size)]
+        samples = [self._sample(rng, frames, f"{seed} {step} {index}") for index in range(size)]
         high, up, whole, surround, boxes, scale, captions = zip(*samples, strict=True)
         return Batch(
             torch.stack(high), torch.stack(up), list(whole), torch.stack(surround), list(boxes),
             torch.tensor(scale, dtype=torch.float32), list(captions),
         )  # fmt: skip
 
-    def _sample(self, rng: np.random.Generator, frames: int) -> tuple:
+    def _sample(self, rng: np.random.Generator, frames: int, name: str) -> tuple:
         sharp, caption = self._clip(rng, frames)
         if self.whole:
             sharp = quantise(resize_bicubic(sharp, self.tile, self.tile)).float() / 255
         scale = int(rng.choice(list(self.scales), p=list(self.scales.values())))
-        low = self.methods[rng.integers(len(self.methods))](sharp, scale)
+        low = self.methods[rng.integers(len(self.methods))](sharp, scale, name)
         size = sharp.shape[-1]
         up = resize_bicubic(to_float(quantise(low)), size, size)
         top, left = (4 * int(rng.integers((size - self.tile) // 4 + 1)) for _ in range(2))

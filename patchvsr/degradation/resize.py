@@ -1,4 +1,4 @@
-"""Degradations that make the low-resolution input, the resizing they rest on, and 8-bit quantisation.
+"""Resizing as MATLAB's `imresize` does it, and the degradations that are nothing else.
 
 `resize_bicubic` gives what MATLAB's `imresize` gives: cubic kernel with a = -0.5, widened when shrinking, pixel
 centres aligned, edges mirrored. torch's antialiased kernels agree in the interior and differ at the edges, where
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from patchvsr.degradation.interface import FrameDegradation
 from patchvsr.errors import UserError
-from patchvsr.registry import Registry
 
 
 def _cubic(x: Tensor) -> Tensor:
@@ -95,32 +95,12 @@ def resize_bilinear(frames: Tensor, height: int, width: int) -> Tensor:
     return _resize(frames, height, width, "bilinear")
 
 
-def quantise(frames: Tensor, bits: int = 8) -> Tensor:
-    """Clamp 0..1 and round to 8 or 16 bit, halves up as MATLAB's `uint8` does; frame by frame.
-
-    Raises:
-        UserError: a value is not a finite number.
-    """
-    kind = {8: torch.uint8, 16: torch.uint16}[bits]
-    out = torch.empty(frames.shape, dtype=kind, device=frames.device)
-    for index, frame in enumerate(frames):
-        if not torch.isfinite(frame.sum(dtype=torch.float64)):
-            raise UserError(f"frame {index} holds values that are not finite numbers, so it cannot be stored")
-        out[index] = frame.float().clamp(0, 1).mul_(2**bits - 1).add_(0.5).to(kind)
-    return out
-
-
-def to_float(frames: Tensor) -> Tensor:
-    """8-bit frames as float32 in 0..1."""
-    return frames.to(torch.float32).div_(255)
-
-
-@dataclass(frozen=True, slots=True)
-class Degradation:
-    """Makes low-resolution frames from high-resolution ones.
+@dataclass(frozen=True)
+class Resized(FrameDegradation):
+    """A resize and nothing else.
 
     Attributes:
-        name, version: the version is raised when the output of the same name changes.
+        name, version: see `Degradation`.
         detail: the protocol in words.
         resize: takes `[1, 3, H, W]` and the low-resolution height and width.
     """
@@ -135,38 +115,10 @@ class Degradation:
         """Name, version and protocol in one line; equal identities mean equal low-resolution frames."""
         return f"{self.name} v{self.version} ({self.detail}, quantised to 8 bit)"
 
-    def __call__(self, frames: Tensor, scale: float) -> Tensor:
-        """Degrade frames `[T, 3, H, W]` (float, 0..1) by `scale`, one at a time.
-
-        Returns:
-            `[T, 3, round(H / scale), round(W / scale)]`, float32, values n / 255.
-
-        Raises:
-            UserError: the scale is under 1, or so large that nothing is left.
-        """
-        height, width = low_size(frames.shape[-2], frames.shape[-1], scale)
-        small = [to_float(quantise(self.resize(frame[None], height, width))) for frame in frames]
-        return torch.cat(small)
+    def degraded(self, frame: Tensor, height: int, width: int) -> Tensor:
+        """See `FrameDegradation.degraded`."""
+        return self.resize(frame[None], height, width)[0]
 
 
-def low_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Height and width of the low-resolution frame.
-
-    Raises:
-        UserError: the scale is under 1, or so large that nothing is left.
-    """
-    if not (math.isfinite(scale) and scale >= 1):
-        raise UserError(f"scale {scale:g} is not possible; give a number of at least 1")
-    low = round(height / scale), round(width / scale)
-    if min(low) < 1:
-        raise UserError(f"frames of {width}x{height} are too small to be degraded by scale {scale:g}")
-    return low
-
-
-degradations: Registry[Degradation] = Registry("degradation")
-degradations.register("bicubic")(
-    Degradation("bicubic", 1, "BI, MATLAB-compatible imresize, a=-0.5, antialiased", resize_bicubic)
-)
-degradations.register("bilinear")(
-    Degradation("bilinear", 1, "MATLAB-compatible imresize, triangle kernel, antialiased", resize_bilinear)
-)
+bicubic = Resized("bicubic", 1, "BI, MATLAB-compatible imresize, a=-0.5, antialiased", resize_bicubic)
+bilinear = Resized("bilinear", 1, "MATLAB-compatible imresize, triangle kernel, antialiased", resize_bilinear)
