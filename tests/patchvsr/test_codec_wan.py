@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from benchmarks.metrics.base import Sample
 from benchmarks.metrics.seam import SeamStep
 from patchvsr.codec import WanCodec
+from patchvsr.degradation import quantise
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Cuts
 
@@ -32,7 +33,8 @@ def picture(frames: int, height: int, width: int) -> Tensor:
 
 
 def seam_step(frames: Tensor, cuts: tuple[int, ...]) -> float:
-    return SeamStep().measure(Sample(frames * 255, None, frames, 1.0, Cuts((), cuts))).value
+    stretched = quantise((frames - frames.min()) / (frames.max() - frames.min()))  # the score is a ratio
+    return SeamStep().score(Sample(stretched, None, stretched, 1.0, Cuts((), cuts)))
 
 
 def distance(one: Tensor, other: Tensor) -> float:
