@@ -34,20 +34,34 @@ def edge_index(index: Tensor, size: int, edges: Edges) -> Tensor:
 def correlate(frame: Tensor, kernel: Tensor, edges: Edges = "reflect") -> Tensor:
     """Filter each channel with an odd square kernel, not flipped, as OpenCV's `filter2D` does.
 
+    By FFT in float64, since direct convolution in float32 was seen to round differently with other numbers of threads,
+    which a video codec makes visible.
+
     Args:
         frame: `[C, H, W]`, float.
-        kernel: `[k, k]`; converted to the dtype of `frame`.
+        kernel: `[k, k]`.
         edges: what lies outside the frame.
 
     Returns:
-        `[C, H, W]`.
+        `[C, H, W]`, of the dtype of `frame`.
     """
+    height, width = frame.shape[-2:]
     reach = kernel.shape[-1] // 2
-    rows, columns = (
-        edge_index(torch.arange(-reach, size + reach, device=frame.device), size, edges) for size in frame.shape[-2:]
-    )
-    padded = frame[:, rows[:, None], columns]
-    return F.conv2d(padded[:, None], kernel.to(frame)[None, None])[:, 0]
+    rows, columns = (edge_index(torch.arange(-reach, size + reach), size, edges) for size in (height, width))
+    shape = (_quick(len(rows)), _quick(len(columns)))
+    response = torch.fft.rfft2(kernel.double(), s=shape).conj()
+    out = torch.empty_like(frame)
+    for target, channel in zip(out, frame, strict=True):  # one by one, since spectra are large
+        spectrum = torch.fft.rfft2(channel[rows[:, None], columns].double(), s=shape).mul_(response)
+        target.copy_(torch.fft.irfft2(spectrum, s=shape)[:height, :width])
+    return out
+
+
+def _quick(size: int) -> int:
+    """The next length whose FFT is quick: with no prime factors above 5."""
+    while 60**16 % size:
+        size += 1
+    return size
 
 
 def sample_filtered(values: Tensor, taps: Tensor, first: int, step: int, dim: int, edges: Edges) -> Tensor:
@@ -70,7 +84,7 @@ def sample_filtered(values: Tensor, taps: Tensor, first: int, step: int, dim: in
 
 
 def resample(frame: Tensor, height: int, width: int, method: Method) -> Tensor:
-    """Resize `[C, H, W]` (float32) to any size as OpenCV's `resize` does: no antialiasing but that of `area`.
+    """Resize `[C, H, W]` (float) to any size as OpenCV's `resize` does: no antialiasing but that of `area`.
 
     Raises:
         UserError: the method is unknown.
@@ -80,14 +94,16 @@ def resample(frame: Tensor, height: int, width: int, method: Method) -> Tensor:
     if frame.shape[-2:] == (height, width):
         return frame
     if method == "area":
-        rows, columns = (_overlap(*sizes).to(frame) for sizes in zip(frame.shape[-2:], (height, width), strict=True))
-        return rows @ (frame @ columns.T)
+        return _averaged(_averaged(frame, height, -2), width, -1)
     return F.interpolate(frame[None], (height, width), mode=method)[0]
 
 
-def _overlap(size: int, out: int) -> Tensor:
-    """`[out, size]`: how much of each output pixel each input pixel covers; exact means, also between whole ratios."""
+def _averaged(values: Tensor, out: int, dim: int) -> Tensor:
+    """The mean of what each of `out` equal parts of an axis covers, pixels in part where the ratio is not whole."""
+    size = values.shape[dim]
+    values = values.movedim(dim, -1)
     edges = torch.arange(out + 1, dtype=torch.float64) * size / out
-    pixels = torch.arange(size, dtype=torch.float64)
-    covered = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
-    return covered.clamp_min(0) * out / size
+    whole = edges.floor().long().clamp(max=size - 1)
+    before = F.pad(values.double().cumsum(-1), (1, 0))[..., whole]  # the integral up to the pixel that an edge is in
+    integral = before + values[..., whole] * (edges - whole)
+    return (integral.diff(dim=-1) * (out / size)).to(values.dtype).movedim(-1, dim)

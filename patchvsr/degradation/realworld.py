@@ -29,7 +29,7 @@ from patchvsr.degradation import steps
 from patchvsr.degradation.draws import Chances, Draws
 from patchvsr.degradation.filters import Method
 from patchvsr.degradation.interface import Degradation, checked
-from patchvsr.degradation.pixels import quantise, to_float
+from patchvsr.degradation.pixels import quantise
 from patchvsr.degradation.ranges import FIRST, METHODS, RINGING, SECOND, Blur, Order
 
 _DECISIVE = ("av", "pillow", "numpy", "torch")
@@ -86,7 +86,7 @@ class RealWorld(Degradation):
         low = self.low_size(first.shape[1], first.shape[2], scale)
         area = first.shape[1] * first.shape[2]
         draws = Draws(self.seed, clip, f"v{self.version}")
-        floats = (to_float(frame.cpu()) for frame in chain((first,), source))
+        floats = (frame.cpu().double() / 255 for frame in chain((first,), source))
         for frame in self._degraded(floats, low, area, draws):
             yield quantise(frame[None])[0].to(first.device)
 

@@ -1,7 +1,8 @@
 """The steps of the random degradation: each takes a stream of frames and gives one, frame by frame and in order.
 
-Frames are float32 `[3, H, W]`, nominally 0..1, on the CPU. They may differ in size between a random resize and the
-video compression after it, since the factor walks; see `compressed_video`.
+Frames are float64 `[3, H, W]`, nominally 0..1, on the CPU: float32 rounds differently with other numbers of threads,
+and a codec makes much of little. They may differ in size between a random resize and the video compression after it,
+since the factor walks; see `compressed_video`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from patchvsr.degradation.draws import Chances, Draws, Varying
 from patchvsr.degradation.filters import Method, correlate, resample
 from patchvsr.degradation.kernels import Kind, blur_kernel
 from patchvsr.degradation.noise import add_gaussian, add_poisson
-from patchvsr.degradation.pixels import quantise, to_float
+from patchvsr.degradation.pixels import quantise
 from patchvsr.degradation.ranges import Blur, Noise, Resize, Video
 
 _LEAST_RATE = 1000
@@ -126,4 +127,4 @@ def _pixels(frame: Tensor) -> np.ndarray:
 
 
 def _frame(pixels: np.ndarray) -> Tensor:
-    return to_float(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))))
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).double() / 255
