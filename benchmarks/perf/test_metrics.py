@@ -81,6 +81,7 @@ def plain_loop(sample: Sample) -> dict[str, float]:
 
 
 @pytest.mark.benchmark(group=f"full-reference metrics, 1280x720, {FRAMES} frames")
+@pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("way", [plain_loop, shared_pass], ids=lambda way: way.__name__)
 def test_full_reference(benchmark: Any, sample: Sample, way: Callable[[Sample], dict[str, float]]) -> None:
     if not weights.present("lpips-alex"):
