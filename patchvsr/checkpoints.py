@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -17,8 +16,7 @@ from patchvsr.base import Base, BaseDefinition
 from patchvsr.model import load_strictly
 from patchvsr.prompt import ByteTextEncoder
 from patchvsr.weights import load_safetensors, sha256_file
-
-FOLDER = Path(str(resources.files("patchvsr") / "checkpoints"))
+from patchvsr.weights.packaged import FOLDER, manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +39,6 @@ def find(kind: str, name: str) -> Checkpoint | None:
     """The packaged checkpoint of a base (`bases`) or an arm (`arms`); None where none was trained."""
     entry = manifest().get(kind, {}).get(name)
     return None if entry is None else Checkpoint(FOLDER / entry["file"], entry["sha256"])
-
-
-def manifest() -> dict[str, dict[str, dict[str, str]]]:
-    """The packaged manifest; empty where nothing was trained."""
-    path = FOLDER / "manifest.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def register(kind: str, name: str, file: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from benchmarks.metrics.stream import Instant, Side
@@ -53,4 +52,4 @@ def reference(instant: Instant) -> Tensor:
 
 def as_float(frame: Tensor) -> Tensor:
     """uint8 `[3, H, W]` as float32 0..1 `[1, 3, H, W]`."""
-    return to_float(frame[None]) if frame.dtype == torch.uint8 else frame[None]
+    return to_float(frame[None])

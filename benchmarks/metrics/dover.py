@@ -5,9 +5,10 @@ import functools
 import importlib
 import os
 import sys
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,10 @@ MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 def checkout() -> Path | None:
     """The folder that `PATCHVSR_DOVER` names, if it holds DOVER's code, configuration and weights."""
-    folder = Path(os.environ.get(VARIABLE) or "/nonexistent")
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return None
+    folder = Path(named)
     return folder if all((folder / file).is_file() for file in FILES) else None
 
 
@@ -128,7 +132,6 @@ class _DoverScoring(Scoring):
 class _Dover(StreamedMetric):
     frames = "those that DOVER's samplers take (val-l1080p)"
     aggregation = "one value per clip"
-    reading: ClassVar[str]
 
     @property
     def backend(self) -> str:
@@ -157,9 +160,9 @@ class _Dover(StreamedMetric):
         return _DoverScoring(_evaluator(folder), len(sample.output), self.read)
 
     @staticmethod
+    @abstractmethod
     def read(aesthetic: float, technical: float) -> float:
         """One number of DOVER's two raw readings."""
-        raise NotImplementedError
 
 
 def _normal(aesthetic: float, technical: float) -> tuple[float, float]:

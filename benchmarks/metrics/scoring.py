@@ -7,7 +7,6 @@ import torch
 
 from benchmarks.metrics.base import Measurement, Metric, Sample
 from benchmarks.metrics.stream import Scoring, StreamedMetric, instants
-from patchvsr.errors import UserError
 
 
 def score_all(chosen: dict[str, Metric], sample: Sample) -> dict[str, Measurement | Exception]:
@@ -56,7 +55,7 @@ def _stream(
                     except Exception as error:
                         found[name] = error
                         del running[name]
-    except UserError as error:  # the clip itself: whatever has been added up is of a part of it
+    except Exception as error:  # reading the clip itself: whatever has been added up is of a part of it
         found.update(dict.fromkeys(running, error))
         return
     for name, (metric, scoring) in running.items():

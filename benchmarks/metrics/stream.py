@@ -151,12 +151,17 @@ class PairMetric(FrameMetric):
 
     frames = "all but the first, each with the one before"
 
+    def __init__(self, crop: int = 0, frames: tuple[int, ...] | None = None) -> None:
+        super().__init__(crop, frames)
+        if frames is not None:
+            self.frames += ", each with the one before"
+
     def begin(self, sample: Sample) -> Scoring:
-        """As every metric's; also refuses clips of one frame, and a selection of the first frame alone."""
+        """As every metric's; also refuses clips of one frame, and to select the first frame."""
         if len(sample.output) < 2:
             raise MetricUndefined(f"{self.id} needs at least two frames, the clip has one")
-        if self.selected is not None and max(self.selected) < 1:
-            raise UserError(f"{self.id} compares frames with the one before; the first frame alone cannot be selected")
+        if self.selected is not None and min(self.selected) < 1:
+            raise UserError(f"{self.id} compares frames with the one before, which frame 0 has not; select others")
         return super().begin(sample)
 
 

@@ -42,16 +42,6 @@ def cached_frame(recipe: str, index: int, make: Callable[[], Tensor]) -> Tensor:
     return frame
 
 
-def stacked(count: int, frame: Callable[[int], Tensor]) -> Tensor:
-    """Frames 0 to `count` - 1 as one tensor `[count, 3, H, W]`, holding no frame twice."""
-    first = frame(0)
-    out = torch.empty(count, *first.shape, dtype=first.dtype)
-    out[0] = first
-    for index in range(1, count):
-        out[index] = frame(index)
-    return out
-
-
 def frame_path(recipe: str, index: int) -> Path:
     """Where a frame is kept."""
     return cache_dir() / "frames" / hashlib.sha256(recipe.encode()).hexdigest()[:20] / f"{index:06d}.npy"

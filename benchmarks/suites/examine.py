@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from benchmarks.frames import Frames
 from benchmarks.suites.clip import SuiteClip
 from patchvsr.errors import UserError
-from patchvsr.video import FrameHash
+from patchvsr.video import FrameHash, frames_sha256
 from patchvsr.weights import cache_dir
 
 THUMBNAIL = 32
@@ -49,7 +49,7 @@ def examine(clip: SuiteClip, remember: bool = True) -> Examined:
     """
     lq, gt = clip.lq(), clip.gt()
     _check_fit(clip, lq, gt)
-    path = cache_dir() / "clips" / f"{_key(clip)}.json"
+    path = cache_dir() / "clips" / f"{_key(clip, lq)}.json"
     try:
         return Examined(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -70,9 +70,11 @@ def _named(clip: SuiteClip, lq: Frames, gt: Frames | None) -> Examined:
         raise UserError(f"{own}: {error}") from error
 
 
-def _key(clip: SuiteClip) -> str:
-    """Equal for equal bytes of the source, read in the same way."""
-    told = f"{clip.source} | {clip.name} | {clip.frames} | {clip.degradation} | {clip.scale!r} | v1"
+def _key(clip: SuiteClip, lq: Frames) -> str:
+    """Equal for equal bytes of the source, read in the same way, and for equal input that was made of it."""
+    told = f"{clip.source} | {clip.name} | {clip.frames} | {clip.degradation} | {clip.scale!r} | v2"
+    if clip.degradation is not None:  # a random one may come out otherwise on another machine
+        told += f" | {frames_sha256(lq)}"
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 

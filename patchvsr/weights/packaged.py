@@ -27,13 +27,18 @@ class Packaged:
         return f"patchvsr, {self.path.name}"
 
 
+def manifest() -> dict[str, dict[str, dict[str, str]]]:
+    """What `manifest.json` lists, by kind (`bases`, `arms`) and name; empty where nothing was trained."""
+    path = FOLDER / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def packaged() -> dict[str, Packaged]:
-    """By name (`nano` for a base, `nano/ARM` for an arm), bases first; read from `manifest.json` each time."""
-    file = FOLDER / "manifest.json"
-    manifest = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    """By name (`nano` for a base, `nano/ARM` for an arm), bases first; the manifest is read each time."""
+    listed = manifest()
     purposes = {"bases": "trained base", "arms": "trained arm"}
     return {
         name: Packaged(FOLDER / entry["file"], entry["sha256"], purpose)
         for kind, purpose in purposes.items()
-        for name, entry in sorted(manifest.get(kind, {}).items())
+        for name, entry in sorted(listed.get(kind, {}).items())
     }

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from benchmarks.frames import whole
 from benchmarks.suites import derived
 from benchmarks.suites.definition import load_definition
 from benchmarks.suites.derived import degraded
+from benchmarks.suites.examine import examine
 from benchmarks.suites.folders import load_ground_truth
 from patchvsr.degradation import Degradation, degradations
 from patchvsr.errors import UserError
@@ -141,6 +143,18 @@ def test_random_input_differs_by_clip_name_and_not_by_call(tmp_path: Path) -> No
     first, second = (whole(clip.lq()) for clip in load_ground_truth(tmp_path, realworld, 4.0, None))
     assert not same_input(first, second, "realworld")
     assert same_input(first, lowered(high, 4, "realworld", "a"), "realworld")
+
+
+def test_input_that_comes_out_otherwise_is_never_recorded_under_its_old_hash(tmp_path: Path) -> None:
+    write_png_folder(picture(2, 32, 48), tmp_path / "GT" / "a")
+    (clip,) = load_ground_truth(tmp_path / "GT", degradations.get("bicubic"), 4.0, None)
+    before = examine(clip)
+    other = whole(clip.lq()).flip(-1)
+
+    def elsewhere() -> Tensor:
+        return other
+
+    assert examine(replace(clip, open_lq=elsewhere)).lq_sha256 == frames_sha256(other) != before.lq_sha256
 
 
 def test_changed_ground_truth_gets_input_of_its_own(tmp_path: Path) -> None:

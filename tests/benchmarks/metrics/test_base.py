@@ -128,13 +128,15 @@ def test_a_pair_metric_with_selected_frames_compares_each_with_the_one_before() 
     made: type[PairMetric] = type(chosen())  # type: ignore[assignment]
     assert made(frames=(2,)).per_frame(sample(output, target)) == [7.0]
     assert made(frames=(1,)).per_frame(sample(output, target)) == [0.0]
+    assert "frames 1 2, each with the one before" in made(frames=(1, 2)).identity()
 
 
-def test_a_pair_metric_whose_selection_leaves_nothing_is_an_error() -> None:
+@pytest.mark.parametrize("frames", [(0,), (0, 2)])
+def test_a_pair_metric_refuses_a_selection_that_it_cannot_score_in_full(frames: tuple[int, ...]) -> None:
     target = textured(3, 40, 48)
     made: type[PairMetric] = type(metrics.get("flicker")())  # type: ignore[assignment]
-    with pytest.raises(UserError, match="first frame alone"):
-        made(frames=(0,)).score(sample(target, target))
+    with pytest.raises(UserError, match="which frame 0 has not"):
+        made(frames=frames).score(sample(target, target))
 
 
 def test_identity_names_the_backend_version_and_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.frames import ClipFrames
+from benchmarks.frames import ClipFrames, whole
 from benchmarks.metrics import Measurement, Metric, MetricUndefined, Sample, colour, metrics
 from benchmarks.metrics import lpips as lpips_module
 from benchmarks.metrics.scoring import score_all
@@ -199,6 +199,20 @@ def test_a_clip_that_cannot_be_read_to_its_end_fails_all(side: str, damage: str)
     for answer in found.values():
         assert isinstance(answer, UserError) and not isinstance(answer, MetricUndefined)
         assert {"error": "damaged", "short": "only 5", "long": "more frames"}[damage] in str(answer)
+
+
+def test_a_failing_disk_fails_all_and_raises_nothing() -> None:
+    given = clip()
+
+    def broken() -> Iterator[Tensor]:
+        yield from given.lq
+        raise OSError("input/output error")
+
+    count, _, height, width = given.lq.shape
+    lq = ClipFrames((count + 1, height, width), broken, "it")
+    longer = [torch.cat([whole(side), whole(side)[:1]]) for side in (given.output, given.target)]  # type: ignore[arg-type]
+    found = score_all({"psnr": metrics.get("psnr")()}, Sample(longer[0], longer[1], lq, 4, given.cuts))
+    assert isinstance(found["psnr"], OSError)
 
 
 def test_no_frame_older_than_the_one_before_is_in_memory() -> None:
