@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from baselines.options import Options
 from patchvsr.degradation import resize_bicubic
-from patchvsr.errors import UserError
 from patchvsr.upscaler import Clip, Progress, Upscaler
 
 
@@ -71,19 +71,13 @@ class Lanczos(Resize):
         return torch.from_numpy(np.stack(channels))
 
 
-def _without_options(name: str, overrides: dict[str, str]) -> None:
-    if overrides:
-        given = ", ".join(f"{option}={value}" for option, value in overrides.items())
-        raise UserError(f"baseline '{name}' has no options, so '{given}' cannot be set; write only '{name}'")
-
-
 def bicubic(overrides: dict[str, str], device: torch.device, dtype: torch.dtype) -> Upscaler:
     """Make `bicubic`; it runs on the CPU in float32 whatever the device and dtype.
 
     Raises:
         UserError: overrides were given.
     """
-    _without_options("bicubic", overrides)
+    Options("bicubic", overrides)
     return Bicubic()
 
 
@@ -93,5 +87,5 @@ def lanczos(overrides: dict[str, str], device: torch.device, dtype: torch.dtype)
     Raises:
         UserError: overrides were given.
     """
-    _without_options("lanczos", overrides)
+    Options("lanczos", overrides)
     return Lanczos()

@@ -130,7 +130,8 @@ def _upscale(
         memory = PeakMemory(plan.device.type)
         with FrameWriter(folder) as writer:
             seconds = _write_all(item, upscaler, clip, writer, progress)
-            result.measured = {"seconds": seconds, **memory.read()}
+            known = upscaler.measured
+            result.measured = {"seconds": seconds, **memory.read()} if known is None else known
             height, width = item.clip.size
             cuts = upscaler.cuts(height, width, item.clip.frames) or standard_cuts(height, width)
             result.cuts = {"rows": list(cuts.rows), "columns": list(cuts.columns), "frames": list(cuts.frames)}
@@ -140,6 +141,7 @@ def _upscale(
     except Exception as error:  # any failure of a method under test is a result, not the end of the run
         result.status = "oom" if isinstance(error, OutOfMemory) else "failed"
         result.message, result.traceback = _sentence(error), "".join(traceback.format_exception(error))
+    result.log = upscaler.log or None
 
 
 def _write_all(item: WorkItem, upscaler: Upscaler, clip: Clip, writer: FrameWriter, progress: Progress) -> float:

@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     made.add_argument("--out", type=Path, help="folder for long_clips.csv")
     args = made.parse_args(argv)
     try:
-        from patchvsr.variants import split_list
+        from patchvsr.notation import split_list
 
         lengths = [int(part) for part in args.frames.split(",")]
         with tempfile.TemporaryDirectory() as folder:

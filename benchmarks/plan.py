@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.environment import package_versions
+from benchmarks.frames import FloatFrames
 from benchmarks.metrics import Metric, metrics
 from benchmarks.suites import SuiteClip, definition_of, load_folders, load_suite
 from benchmarks.suites.examine import examine
@@ -20,7 +21,7 @@ from patchvsr import weights
 from patchvsr.degradation import degradations
 from patchvsr.devices import device_of, dtype_name, dtype_of
 from patchvsr.errors import UserError, nearest
-from patchvsr.upscaler import Weights, create
+from patchvsr.upscaler import Clip, Upscaler, Weights, create
 
 DEFAULT_METRICS = "psnr ssim lpips consistency seam seam_step seam_t grid seconds fps peak_host_mib".split()
 """Of folders, and of suites that name none."""
@@ -68,11 +69,15 @@ class PlannedClip:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVariant:
-    """A variant or baseline that could be made: the text as typed, and what it resolves to."""
+    """A variant or baseline that could be made: the text as typed, and what it resolves to.
+
+    `accepted` holds, by the name of the clip, what it told of each clip (`Upscaler.accept`).
+    """
 
     text: str
     description: dict[str, Any]
     weights: Weights
+    accepted: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,7 @@ class Plan:
                 {
                     "variant": variant.text,
                     "describe": variant.description,
+                    "accepted": {clip: told for clip, told in variant.accepted.items() if told},
                     "weights": {"status": variant.weights.status, "sha256": variant.weights.sha256},
                 }
                 for variant in self.variants
@@ -146,7 +152,7 @@ def slug(text: str) -> str:
 def make_plan(request: Request) -> Plan:
     """Resolve and check a request: reads every clip and makes every variant once.
 
-    With `fetch`, weights that the metrics lack are fetched; else such metrics are unavailable.
+    With `fetch`, weights that baselines and metrics lack are fetched; else such metrics are unavailable.
 
     Raises:
         UserError: an unknown or repeated name, parts or weights that do not fit, clips that cannot be read or whose
@@ -156,7 +162,7 @@ def make_plan(request: Request) -> Plan:
     dtype = dtype_of(request.dtype, device)
     chosen = _metrics(request)
     clips, suite_clips = _clips(request)
-    variants = [_variant(text, device, dtype) for text in _unique(request.variants, "variant")]
+    variants = [_variant(text, clips, device, dtype, request.fetch) for text in _unique(request.variants, "variant")]
     planned = [_read(clip) for clip in clips]
     _check_lengths(chosen, planned)
     for metric in chosen.values():
@@ -230,9 +236,26 @@ def _clips(request: Request) -> tuple[list[SuiteClip], list[str]]:
     return [by_name[name] for name in request.clips], list(by_name)
 
 
-def _variant(text: str, device: torch.device, dtype: torch.dtype) -> PlannedVariant:
-    upscaler = create(text, device, dtype)
-    return PlannedVariant(text, upscaler.describe(), upscaler.weights)
+def _variant(
+    text: str, clips: list[SuiteClip], device: torch.device, dtype: torch.dtype, fetch: bool
+) -> PlannedVariant:
+    upscaler = _created(text, device, dtype, fetch)
+    accepted = {
+        clip.name: upscaler.accept(Clip(clip.name, FloatFrames(clip.lq()), clip.caption), clip.scale) for clip in clips
+    }
+    return PlannedVariant(text, upscaler.describe(), upscaler.weights, accepted)
+
+
+def _created(text: str, device: torch.device, dtype: torch.dtype, fetch: bool) -> Upscaler:
+    absent = None
+    while True:
+        try:
+            return create(text, device, dtype)
+        except weights.WeightsAbsent as error:
+            if not fetch or error.name == absent:
+                raise
+            absent = error.name
+            weights.fetch(absent)
 
 
 def _read(clip: SuiteClip) -> PlannedClip:
@@ -248,6 +271,7 @@ def _item(
         "clip": _describe_clip(clip),
         "variant": variant.text,
         "describe": variant.description,
+        "accepted": variant.accepted[clip.clip.name],
         "weights": variant.weights.sha256,
         "weights_status": variant.weights.status,
         "seed": seed,

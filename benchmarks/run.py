@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--clips", metavar="LIST", type=_names, default=[], help="only these clips")
     made.add_argument("--metrics", metavar="LIST", type=_names, help="metric names, or the groups default and "
                       "full-reference (default: the suite's, or as --list says)")  # fmt: skip
-    made.add_argument("--fetch", action="store_true", help="fetch weights that metrics lack, once, into the cache")
+    made.add_argument("--fetch", action="store_true", help="fetch weights that baselines and metrics lack, once, into the cache")
     made.add_argument("--data-root", metavar="DIR", type=Path, help="where datasets lie, as DIR/SUITE/{GT,LQ}/CLIP "
                       "or as their archives unpack; see python -m benchmarks.data")  # fmt: skip
     made.add_argument("--degradation", metavar="NAME", help="make the input from the ground truth by this one: "
@@ -108,7 +108,7 @@ def _listing() -> str:
 
 def _request(options: argparse.Namespace) -> Request:
     from benchmarks.plan import Request
-    from patchvsr.variants import split_list
+    from patchvsr.notation import split_list
 
     if options.suite is None and options.lq is None and (options.gt is None or options.degradation is None):
         raise UserError("nothing to run on: give --suite NAME, --lq DIR, or --gt DIR with --degradation NAME")
@@ -184,9 +184,11 @@ def _line(result: Result, how: str) -> str:
 
 def _report(plan: Plan, results: Results, store: Store) -> int:
     """Print the tables, why values are missing, and what failed; the exit code."""
-    from benchmarks.table import failures, notes, render
+    from benchmarks.table import failures, notes, remarks, render
 
     print("\n" + render(plan, results))
+    if told := remarks(plan):
+        print("\nto know:\n" + "\n".join(told))
     if reasons := notes(plan, results):
         print("\nwithout a value:\n" + "\n".join(reasons))
     print(f"\n{store.root}: records.csv outputs.csv summary.csv run.json, frames in outputs/")

@@ -50,7 +50,8 @@ class Output:
 class Result:
     """What became of one work item.
 
-    `status` is `ok`, `failed` or `oom` and speaks of the upscaling; each score has its own. `key` is what was hashed.
+    `status` is `ok`, `failed` or `oom` and speaks of the upscaling; each score has its own. `key` is what was hashed,
+    `log` what another program printed, where one did the work.
     """
 
     hash: str
@@ -63,6 +64,7 @@ class Result:
     status: str
     message: str | None = None
     traceback: str | None = None
+    log: str | None = None
     output: Output | None = None
     cuts: dict[str, list[int]] | None = None
     measured: dict[str, float] = field(default_factory=dict)

@@ -57,6 +57,16 @@ def notes(plan: Plan, results: Results) -> list[str]:
     return [f"- {' '.join(name for name in plan.metrics if name in names)}: {why}" for why, names in reasons.items()]
 
 
+def remarks(plan: Plan) -> list[str]:
+    """What upscalers told of clips that a reader of the table should know."""
+    told = [
+        (variant.text, clip.clip.name, variant.accepted[clip.clip.name].get("note"))
+        for variant in plan.variants
+        for clip in plan.clips
+    ]
+    return [f"- {variant} on {clip}: {note}" for variant, clip, note in told if note]
+
+
 def failures(plan: Plan, results: Results) -> list[str]:
     """One line for each failed item, and for each failed metric of the others."""
     lines: list[str] = []

@@ -81,7 +81,8 @@ def upscale(request: Request, started: Callable[[Started], None], tell: Callable
         output = _output(request, source, (out_width, out_height))
         device = device_of(request.device)
         upscaler = create(request.variant, device, dtype_of(request.dtype, device))
-        job = _job(request, source, scale, upscaler) | {"output": output.to_dict()}
+        accepted = upscaler.accept(Clip(request.source.stem, source, request.caption), scale)
+        job = _job(request, source, scale, upscaler) | {"accepted": accepted, "output": output.to_dict()}
         sink = _sink(request, source, (out_width, out_height), output, job)
         try:
             started(

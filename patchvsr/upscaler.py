@@ -66,6 +66,18 @@ class Upscaler(ABC):
 
     name: str
 
+    def accept(self, clip: Clip, scale: float) -> dict[str, Any]:
+        """Look at a clip before anything runs, without reading more of it than its shape.
+
+        Returns:
+            JSON-ready: what decides the output of this very clip beyond `describe`, such as the hash of a file that
+            belongs to it. Under `note`, a sentence that readers of the result should see.
+
+        Raises:
+            UserError: this upscaler cannot take this clip, or not to this scale.
+        """
+        return {}
+
     @abstractmethod
     def upscale(self, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None) -> Iterator[Tensor]:
         """Upscale a clip.
@@ -102,6 +114,20 @@ class Upscaler(ABC):
         """The weights in use; the default is that none are needed."""
         return Weights("none", {})
 
+    @property
+    def measured(self) -> dict[str, float] | None:
+        """What the last finished `upscale` measured of itself, by the names of `benchmarks`' cost metrics.
+
+        None, the default, leaves measuring to the caller. An upscaler whose work is done in another process, or was
+        done long ago, knows better (`{}` where nothing is known).
+        """
+        return None
+
+    @property
+    def log(self) -> str:
+        """What the last `upscale` printed, where that happened in another program; empty otherwise."""
+        return ""
+
     def cuts(self, height: int, width: int, frames: int) -> Cuts | None:
         """Tile cuts in an output of this size, all steps' plans together; None where the output is not tiled."""
         return None
@@ -119,7 +145,8 @@ def create(text: str, device: torch.device | str = "cpu", dtype: torch.dtype = t
     Raises:
         UserError: an unknown name or override, parts that do not go together, or weights that do not fit.
     """
-    from patchvsr.variants import resolve, split_name, variant_names
+    from patchvsr.notation import split_name
+    from patchvsr.variants import resolve, variant_names
 
     name, overrides = split_name(text)
     device = torch.device(device)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from patchvsr.errors import UserError, nearest
+from patchvsr.notation import ARGUMENT, split_name
 
 if TYPE_CHECKING:
     from patchvsr.adapter import AdapterConfig
@@ -131,48 +132,6 @@ def description(name: str) -> str:
     return str(_file(name)["description"])
 
 
-def split_name(text: str) -> tuple[str, dict[str, str]]:
-    """A variant or baseline as typed: its name and its overrides.
-
-    Raises:
-        UserError: an empty name, or an override that is not `key=value`.
-    """
-    name, _, rest = text.strip().partition(":")
-    overrides = {}
-    for token in filter(None, (part.strip() for part in rest.split(","))):
-        key, equals, value = token.partition("=")
-        if not equals or not key:
-            raise UserError(f"override '{token}' of '{name}' is not key=value, as in full:steps=4,modulation=average")
-        overrides[key.strip()] = value.strip()
-    if not name:
-        raise UserError(f"'{text}' names no variant; write one such as full or full:steps=4")
-    return name, overrides
-
-
-def split_list(text: str) -> list[str]:
-    """A comma-separated list of variants; after `name:`, tokens with `=` continue that variant.
-
-    `full:modulation=average,steps=2,no_pos` is `full:modulation=average,steps=2` and `no_pos`.
-
-    Raises:
-        UserError: an empty list, an override without a variant before it, or a variant named twice.
-    """
-    found: list[str] = []
-    for token in filter(None, (part.strip() for part in text.split(","))):
-        if "=" in token.partition(":")[0]:
-            if not found or ":" not in found[-1]:
-                raise UserError(f"override '{token}' follows no 'name:'; write name:{token}")
-            found[-1] += f",{token}"
-        else:
-            found.append(token)
-    if not found:
-        raise UserError("the list of variants is empty; name at least one, such as full")
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
-        raise UserError(f"variant '{twice[0]}' is listed twice; name each once")
-    return found
-
-
 def resolve(text: str) -> VariantSpec:
     """The spec of a variant as typed, checked.
 
@@ -186,6 +145,8 @@ def resolve(text: str) -> VariantSpec:
     spec = VariantSpec(name=name, **data)
     known = {field.name: field for field in fields(VariantSpec) if field.name != "name"}
     for key, value in overrides.items():
+        if key == ARGUMENT:
+            raise UserError(f"override '{value}' of '{name}' is not key=value, as in full:steps=4,modulation=average")
         if key not in known:
             raise UserError(f"unknown override '{key}' of variant '{name}'{nearest(key, known)}")
         spec = replace(spec, **{key: _parse(key, value, getattr(spec, key))})

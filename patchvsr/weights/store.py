@@ -19,7 +19,13 @@ from patchvsr.weights.sources import Source
 
 
 class WeightsAbsent(UserError):
-    """Known weights that the cache lacks; the text names the command that fetches them."""
+    """Known weights `name` that the cache lacks; the text names the command that fetches them."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"weights '{name}' are not in the cache at {cache_dir()}; run `patchvsr weights fetch {name}`"
+        )
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +128,7 @@ def load(name: str) -> State:
     if isinstance(source, Packaged):
         return load_safetensors(path, source.sha256)
     if not path.is_file():
-        raise WeightsAbsent(
-            f"weights '{name}' are not in the cache at {cache_dir()}; run `patchvsr weights fetch {name}`"
-        )
+        raise WeightsAbsent(name)
     try:
         state = load_file(path)
     except OSError as error:

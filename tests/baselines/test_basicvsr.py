@@ -193,9 +193,9 @@ def test_gradients_are_left_as_they_were_between_frames() -> None:
     ("text", "sentence"),
     [
         ("basicvsr:weight=reds4", "no option 'weight'; did you mean 'weights'"),
-        ("basicvsr:weights=vimeo", "no weights 'vimeo'; did you mean"),
+        ("basicvsr:weights=vimeo", "weights=vimeo of baseline 'basicvsr' is unknown; did you mean"),
         ("basicvsr:window=-1", "window=-1 of baseline 'basicvsr' is no number of frames"),
-        ("basicvsr:resize=lanczos", "cannot resize by 'lanczos'"),
+        ("basicvsr:resize=lanczos", "resize=lanczos of baseline 'basicvsr' is unknown"),
     ],
 )
 def test_wrong_options_are_refused(text: str, sentence: str) -> None:

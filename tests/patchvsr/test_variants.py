@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from patchvsr.errors import UserError
-from patchvsr.variants import resolve, split_list, split_name, variant_names
+from patchvsr.notation import split_list, split_name
+from patchvsr.variants import resolve, variant_names
 
 TABLE = {
     "full": ("auxiliary", "joint", "global", "mask"),
