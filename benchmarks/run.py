@@ -41,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--clips", metavar="LIST", type=_names, default=[], help="only these clips")
     made.add_argument("--metrics", metavar="LIST", type=_names, help="metric names, or the groups default and "
                       "full-reference (default: the suite's, or as --list says)")  # fmt: skip
-    made.add_argument("--fetch", action="store_true", help="fetch weights that baselines and metrics lack, once, into the cache")
+    made.add_argument("--fetch", action="store_true", help="fetch weights that baselines and metrics lack, "
+                      "once, into the cache")  # fmt: skip
     made.add_argument("--data-root", metavar="DIR", type=Path, help="where datasets lie, as DIR/SUITE/{GT,LQ}/CLIP "
                       "or as their archives unpack; see python -m benchmarks.data")  # fmt: skip
     made.add_argument("--degradation", metavar="NAME", help="make the input from the ground truth by this one: "
