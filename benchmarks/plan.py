@@ -27,6 +27,8 @@ DEFAULT_METRICS = "psnr ssim lpips consistency seam seam_step seam_t grid second
 """Of folders, and of suites that name none."""
 FULL_REFERENCE = "psnr psnr_y ssim ssim_y ms_ssim lpips tlp".split()
 """What `--metrics full-reference` stands for: the pixel and perceptual metrics of papers that two cores can score."""
+LONGEST = 80
+"""Characters of a folder's name that come from the text it stands for; file systems allow about 255 in all."""
 GROUPS = {"default": DEFAULT_METRICS, "full-reference": FULL_REFERENCE}
 
 
@@ -145,7 +147,7 @@ class Plan:
 
 def slug(text: str) -> str:
     """A folder name for `text`; where characters had to go, a piece of the hash keeps different texts apart."""
-    plain = re.sub(r"[^A-Za-z0-9_.=+-]+", "_", text).strip(".")
+    plain = re.sub(r"[^A-Za-z0-9_.=+-]+", "_", text)[:LONGEST].strip(".")
     return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 

@@ -180,7 +180,9 @@ def _line(result: Result, how: str) -> str:
     if result.status != "ok":
         return f"{where}: {result.status}: {result.message}"
     done = {"run": "done", "rescored": "scored the stored frames", "kept": "kept from an earlier run"}
-    return f"{where}: {done[how]}, {result.measured['seconds']:.1f} s of upscaling"
+    took = {"seconds": "of upscaling", "program_seconds": "in its program"}
+    times = [f", {result.measured[key]:.1f} s {what}" for key, what in took.items() if key in result.measured]
+    return f"{where}: {done[how]}{''.join(times)}"
 
 
 def _report(plan: Plan, results: Results, store: Store) -> int:

@@ -49,5 +49,7 @@ metrics: Registry[Callable[[], Metric]] = Registry(
         "fps": "benchmarks.metrics.cost:FramesPerSecond",
         "peak_host_mib": "benchmarks.metrics.cost:PeakHostMemory",
         "peak_device_mib": "benchmarks.metrics.cost:PeakDeviceMemory",
+        "program_seconds": "benchmarks.metrics.cost:ProgramSeconds",
+        "program_peak_mib": "benchmarks.metrics.cost:ProgramPeakMemory",
     },
 )

@@ -32,7 +32,8 @@ class Sample:
         lq: the input, uint8 `[T, 3, h, w]`, RGB.
         scale: `H / h` before rounding.
         cuts: tile cuts of the output in pixels; untiled outputs are given the standard plan's.
-        measured: what the run measured: `seconds`, `peak_host_mib`, `peak_device_mib`.
+        measured: what the run measured: `seconds`, `peak_host_mib`, `peak_device_mib`; of an external program,
+            `program_seconds` and `program_peak_mib`.
     """
 
     output: Frames

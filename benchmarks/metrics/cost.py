@@ -72,3 +72,21 @@ class PeakDeviceMemory(_Cost):
         if torch.cuda.is_available():
             return None
         return "python -m benchmarks.run --device cuda (on a machine with a CUDA GPU; none is seen here)"
+
+
+class ProgramSeconds(_Cost):
+    """Wall-clock seconds that an external program took for the clip."""
+
+    id = "program_seconds"
+    unit = "s"
+    key = "program_seconds"
+    source = "wall clock of the whole program: its start, loading the model, reading and writing files are in it"
+
+
+class ProgramPeakMemory(_Cost):
+    """Largest resident memory of an external program with its child processes."""
+
+    id = "program_peak_mib"
+    unit = "MiB"
+    key = "program_peak_mib"
+    source = "peak of the resident sets of the program and its child processes together, sampled every 0.1 s"

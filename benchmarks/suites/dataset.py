@@ -8,10 +8,11 @@ from pathlib import Path
 
 from benchmarks.suites.clip import SuiteClip
 from benchmarks.suites.definition import Definition, Entry, Layout
-from benchmarks.suites.folders import Facts, find_clip, find_clips, from_gt, pair, without_gt
+from benchmarks.suites.folders import Facts, find_clips, from_gt, pair, without_gt
 from patchvsr.degradation import degradations
 from patchvsr.errors import UserError
 from patchvsr.video import image_files, probe
+from patchvsr.video.clips import find_clip
 
 OWN = Layout(gt="{suite}/GT/{clip}", lq="{suite}/LQ/{clip}")
 """The layout that every suite knows: `<data root>/<suite>/GT/<clip>` and `LQ/<clip>`."""

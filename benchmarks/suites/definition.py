@@ -17,11 +17,12 @@ from benchmarks.render import VERSION, default_scene
 from benchmarks.suites.cache import cached_frame, frame_path
 from benchmarks.suites.clip import SuiteClip, checked_frames, checked_scale
 from benchmarks.suites.derived import degraded
-from benchmarks.suites.folders import content_sha256, load_folders
+from benchmarks.suites.folders import load_folders
 from patchvsr.degradation import degradations
 from patchvsr.errors import UserError, nearest
 from patchvsr.registry import Registry
 from patchvsr.video import probe
+from patchvsr.video.clips import content_sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

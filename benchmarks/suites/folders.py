@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,8 @@ from benchmarks.suites.clip import SuiteClip, checked_frames, checked_scale
 from benchmarks.suites.derived import degraded
 from patchvsr.degradation import Degradation
 from patchvsr.errors import UserError
-from patchvsr.video import VIDEO_SUFFIXES, FrameInfo, image_files, is_video, probe
-from patchvsr.weights import sha256_file
+from patchvsr.video import FrameInfo, image_files, is_video, probe
+from patchvsr.video.clips import content_sha256
 
 DEFAULT_SCALE = 4.0
 
@@ -99,14 +98,6 @@ def find_clips(folder: Path) -> tuple[dict[str, Path], bool]:
     return clips, False
 
 
-def find_clip(path: Path) -> Path | None:
-    """The clip that `path` names: a folder of images or, with a suffix added, a video; None if there is none."""
-    if path.is_dir():
-        return path
-    files = (path.with_name(path.name + suffix) for suffix in sorted(VIDEO_SUFFIXES))
-    return next((file for file in files if file.is_file()), None)
-
-
 def without_gt(name: str, path: Path, scale: float | None, frames: int | None, facts: Facts) -> SuiteClip:
     """A clip with no ground truth.
 
@@ -186,13 +177,3 @@ def from_gt(
 
 def _identity(**paths: Path) -> str:
     return ", ".join(f"{role} {path.name} sha256:{content_sha256(path)}" for role, path in paths.items())
-
-
-def content_sha256(path: Path) -> str:
-    """SHA-256 of a video file, or over the names and bytes of a folder's images."""
-    if path.is_file():
-        return sha256_file(path)
-    digest = hashlib.sha256()
-    for file in image_files(path):
-        digest.update(f"{file.name} {sha256_file(file)}\n".encode())
-    return digest.hexdigest()

@@ -22,6 +22,7 @@ from patchvsr.degradation import degradations, quantise, resize_bicubic
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Clip, Weights, create, upscalers
 from patchvsr.video.source import open_source
+from tests.fetching import fetched
 
 
 def noise(frames: int, height: int = 64, width: int = 64) -> Tensor:
@@ -46,8 +47,7 @@ def untrained(segment: int = 0, window: int = 0, resize: str = "") -> BasicVSR:
 
 
 def released(name: str) -> known_weights.State:
-    if not known_weights.present(name):
-        pytest.skip(f"weights '{name}' are not in the cache; run `patchvsr weights fetch {name}`")
+    fetched(name)
     return known_weights.load(name)
 
 

@@ -8,16 +8,15 @@ from benchmarks.frames import whole
 from benchmarks.metrics.colour import y_studio
 from benchmarks.metrics.psnr import psnr_of
 from benchmarks.suites import load_suite
-from patchvsr import weights
 from patchvsr.degradation import quantise, to_float
 from patchvsr.degradation.bd import BlurDownsample
 from patchvsr.upscaler import Clip, create
+from tests.fetching import fetched
 
 
 @pytest.mark.slow
 def test_basicvsr_trained_on_bd_restores_the_stored_phase_by_far_the_best() -> None:
-    if not weights.present("basicvsr-vimeo-bd"):
-        pytest.skip("needs: patchvsr weights fetch basicvsr-vimeo-bd")
+    fetched("basicvsr-vimeo-bd")
     target = whole(load_suite("4k", frames=5)[0].lq())[:, :, 232:488, 448:832].contiguous()
     scores = {}
     for phase in range(4):

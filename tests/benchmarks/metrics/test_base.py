@@ -18,8 +18,9 @@ from benchmarks.metrics.ssim import Ssim
 from benchmarks.metrics.stream import FrameMetric, PairMetric
 from patchvsr import weights
 from patchvsr.errors import UserError
+from tests.fetching import fetched
 
-from .conftest import fetched, sample, textured
+from .conftest import sample, textured
 
 TARGETED = sorted(name for name in metrics if metrics.get(name)().needs_target)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.metrics import metrics
+from tests.fetching import fetched
 
-from .conftest import fetched, noisy, real, sample
+from .conftest import noisy, real, sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")  # scikit-video's
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from benchmarks.metrics import MetricUndefined, vgg
 from benchmarks.metrics.dists import Dists
 from patchvsr import weights
+from tests.fetching import fetched
 
-from .conftest import blurred, fetched, noisy, real, sample, textured
+from .conftest import blurred, noisy, real, sample, textured
 
 
 @pytest.fixture(scope="module")

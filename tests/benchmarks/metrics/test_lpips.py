@@ -12,8 +12,9 @@ from benchmarks.metrics import MetricUndefined, Sample, vgg
 from benchmarks.metrics.lpips import LpipsAlex, LpipsVgg, TemporalLpips, distance, features, load_lpips
 from patchvsr import weights
 from patchvsr.errors import UserError
+from tests.fetching import fetched
 
-from .conftest import blurred, fetched, noisy, real, sample, textured
+from .conftest import blurred, noisy, real, sample, textured
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from benchmarks.metrics import MetricUndefined
 from benchmarks.metrics.brisque import Brisque
 from benchmarks.metrics.niqe import Niqe
 from patchvsr import weights
+from tests.fetching import fetched
 
-from .conftest import blurred, fetched, noisy, real, sample, textured
+from .conftest import blurred, noisy, real, sample, textured
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from benchmarks.metrics.scoring import score_all
 from benchmarks.metrics.stream import FrameMetric, Instant, instants
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Cuts
+from tests.fetching import fetched
 
-from .conftest import fetched, noisy, textured
+from .conftest import noisy, textured
 
 pytestmark = pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")  # scikit-video's
 
