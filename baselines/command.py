@@ -32,6 +32,7 @@ class Command(Upscaler):
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self._finished: Finished | None = None
+        self._note = ""
 
     def describe(self) -> dict[str, Any]:
         """The recipe, values of environment variables as hashes, and the commit where the program runs."""
@@ -54,6 +55,11 @@ class Command(Upscaler):
         parts = {"stderr": self._finished.stderr, "stdout": self._finished.stdout}
         return "\n".join(f"[{name}]\n{text.rstrip()}" for name, text in parts.items() if text.strip())
 
+    @property
+    def note(self) -> str:
+        """That the program wrote a lossy format, where it did."""
+        return self._note
+
     def upscale(self, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None) -> Iterator[Tensor]:
         """One frame `[1, 3, round(H * scale), round(W * scale)]` at a time, after the program has ended.
 
@@ -66,7 +72,7 @@ class Command(Upscaler):
         self, first: int, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None
     ) -> Iterator[Tensor]:
         """As `upscale`; the program makes all frames, and the earlier ones are left unread."""
-        self._finished = None
+        self._finished, self._note = None, ""
         with tempfile.TemporaryDirectory(prefix="patchvsr-command-") as made:
             folder = Path(made)
             output = folder / "output"
@@ -74,7 +80,7 @@ class Command(Upscaler):
             arguments = self.recipe.arguments(self._values(clip, scale, seed, self._input(clip, folder), output))
             self._run(arguments, clip, folder)
             result = find_result(output, self.recipe.result.replace("{clip}", clip.name))
-            checked_output(result, clip, scale)
+            self._note = checked_output(result, clip, scale).get("note", "")
             yield from read_output(result, first, progress)
 
     def _input(self, clip: Clip, folder: Path) -> Path:

@@ -141,7 +141,7 @@ def _upscale(
     except Exception as error:  # any failure of a method under test is a result, not the end of the run
         result.status = "oom" if isinstance(error, OutOfMemory) else "failed"
         result.message, result.traceback = _sentence(error), "".join(traceback.format_exception(error))
-    result.log = upscaler.log or None
+    result.log, result.note = upscaler.log or None, upscaler.note or None
 
 
 def _write_all(item: WorkItem, upscaler: Upscaler, clip: Clip, writer: FrameWriter, progress: Progress) -> float:

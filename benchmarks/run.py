@@ -190,7 +190,7 @@ def _report(plan: Plan, results: Results, store: Store) -> int:
     from benchmarks.table import failures, notes, remarks, render
 
     print("\n" + render(plan, results))
-    if told := remarks(plan):
+    if told := remarks(plan, results):
         print("\nto know:\n" + "\n".join(told))
     if reasons := notes(plan, results):
         print("\nwithout a value:\n" + "\n".join(reasons))

@@ -51,7 +51,7 @@ class Result:
     """What became of one work item.
 
     `status` is `ok`, `failed` or `oom` and speaks of the upscaling; each score has its own. `key` is what was hashed,
-    `log` what another program printed, where one did the work.
+    `log` what another program printed, where one did the work, `note` what readers of the result should know.
     """
 
     hash: str
@@ -65,6 +65,7 @@ class Result:
     message: str | None = None
     traceback: str | None = None
     log: str | None = None
+    note: str | None = None
     output: Output | None = None
     cuts: dict[str, list[int]] | None = None
     measured: dict[str, float] = field(default_factory=dict)

@@ -57,14 +57,14 @@ def notes(plan: Plan, results: Results) -> list[str]:
     return [f"- {' '.join(name for name in plan.metrics if name in names)}: {why}" for why, names in reasons.items()]
 
 
-def remarks(plan: Plan) -> list[str]:
-    """What upscalers told of clips that a reader of the table should know."""
-    told = [
-        (variant.text, clip.clip.name, variant.accepted[clip.clip.name].get("note"))
-        for variant in plan.variants
-        for clip in plan.clips
-    ]
-    return [f"- {variant} on {clip}: {note}" for variant, clip, note in told if note]
+def remarks(plan: Plan, results: Results) -> list[str]:
+    """What upscalers told of clips, before or after their work, that a reader of the table should know."""
+    lines: list[str] = []
+    for item in plan.items:
+        variant, clip, result = item.variant, item.clip.clip.name, results.get(item.hash)
+        notes = [variant.accepted[clip].get("note"), None if result is None else result.note]
+        lines += [f"- {variant.text} on {clip}: {note}" for note in notes if note]
+    return lines
 
 
 def failures(plan: Plan, results: Results) -> list[str]:

@@ -128,6 +128,14 @@ class Upscaler(ABC):
         """What the last `upscale` printed, where that happened in another program; empty otherwise."""
         return ""
 
+    @property
+    def note(self) -> str:
+        """A sentence that readers of the last `upscale`'s result should see, where only its end could tell; or empty.
+
+        What can be told before it belongs to `accept`.
+        """
+        return ""
+
     def cuts(self, height: int, width: int, frames: int) -> Cuts | None:
         """Tile cuts in an output of this size, all steps' plans together; None where the output is not tiled."""
         return None

@@ -9,6 +9,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from patchvsr.errors import UserError
+from patchvsr.video.colour import UNSPECIFIED
 from patchvsr.video.container import VIDEO_SUFFIXES, main_video, opened
 from patchvsr.video.images import image_files
 from patchvsr.weights.files import sha256_file
@@ -65,7 +66,8 @@ def gaps(numbers: list[int]) -> list[int]:
 
 
 def lossy(path: Path) -> str | None:
-    """What may have altered a clip's frames when they were written: codec and pixel format, or the image format.
+    """What may have altered a clip's frames when they were written: codec and pixel format (and that it
+    does not say how its colours are coded), or the image format.
 
     None where the format is lossless. A lossless mode of an encoder that has both cannot be told from the outside.
 
@@ -79,4 +81,6 @@ def lossy(path: Path) -> str | None:
         context = main_video(container).codec_context
         if context.name in _LOSSLESS:
             return None
-        return f"{context.name} video in {context.pix_fmt}"
+        # YUV whose matrix the file does not state is read by convention, which need not be what its writer used.
+        unstated = context.colorspace == UNSPECIFIED and str(context.pix_fmt).startswith("yuv")
+        return f"{context.name} video in {context.pix_fmt}{' that states no colour matrix' if unstated else ''}"

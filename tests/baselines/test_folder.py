@@ -54,6 +54,16 @@ def test_videos_are_read_and_lossy_ones_are_told(tmp_path: Path) -> None:
     assert torch.equal(read(made(tmp_path, "pattern={clip}_x2.mp4"), 2), HIGH[2:])
 
 
+def test_a_colour_matrix_that_is_not_stated_is_told(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "walk.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 28, 20, "yuv420p"
+        for frame in HIGH:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.permute(1, 2, 0).numpy().copy(), "rgb24")))
+        container.mux(stream.encode())
+    assert "h264 video in yuv420p that states no colour matrix:" in made(tmp_path).accept(CLIP, 2)["note"]
+
+
 def test_lossless_videos_are_not_called_lossy(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "walk.mkv"), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
