@@ -66,7 +66,7 @@ class BasicVSR(FixedScale):
             "device": self.network.fusion.weight.device.type,
         }
 
-    def outputs(self, first: int, clip: Clip, progress: Progress | None) -> Iterator[Tensor]:
+    def outputs(self, first: int, clip: Clip, progress: Progress | None, seed: int) -> Iterator[Tensor]:
         """See `FixedScale`; earlier frames are walked where later ones need them, but not upsampled."""
         count = len(clip.frames)
         window = self.window or count

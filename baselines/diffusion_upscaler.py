@@ -61,21 +61,6 @@ class PipelineUpscaler(FixedScale):
     def padding(self) -> str:
         """How frames and clips are padded, for `describe`."""
 
-    def upscale_from(
-        self, first: int, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None
-    ) -> Iterator[Tensor]:
-        """As `upscale`, from frame `first` on; the noise depends on the seed, the clip's name and the frame alone.
-
-        Raises:
-            UserError: see `accept`.
-        """
-        self.accept(clip, scale)
-        return self._resized(self.outputs(first, clip, progress, seed), clip, scale)
-
-    @abstractmethod
-    def outputs(self, first: int, clip: Clip, progress: Progress | None, seed: int = 0) -> Iterator[Tensor]:
-        """See `FixedScale`."""
-
     def cut(self, frames: Tensor, clip: Clip) -> Tensor:
         """Of a pipeline's frames `[t, 3, H, W]`, 0..1, what is no padding; float32, on the CPU."""
         height, width = clip.frames.shape[-2:]
@@ -108,7 +93,7 @@ class WindowedUpscaler(PipelineUpscaler):
         """As `PipelineUpscaler`'s, with the window."""
         return super().describe() | {"window": self.window or "whole clip"}
 
-    def outputs(self, first: int, clip: Clip, progress: Progress | None, seed: int = 0) -> Iterator[Tensor]:
+    def outputs(self, first: int, clip: Clip, progress: Progress | None, seed: int) -> Iterator[Tensor]:
         """See `FixedScale`; the window that holds frame `first` is made from its start."""
         count = len(clip.frames)
         window = self.window or count

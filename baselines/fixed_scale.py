@@ -47,7 +47,7 @@ class FixedScale(Upscaler):
         return {}
 
     def upscale(self, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None) -> Iterator[Tensor]:
-        """One frame `[1, 3, round(H * scale), round(W * scale)]` at a time; `seed` has no effect.
+        """One frame `[1, 3, round(H * scale), round(W * scale)]` at a time; `seed` matters to what draws noise only.
 
         Raises:
             UserError: see `accept`.
@@ -63,10 +63,10 @@ class FixedScale(Upscaler):
             UserError: see `accept`.
         """
         self.accept(clip, scale)
-        return self._resized(self.outputs(first, clip, progress), clip, scale)
+        return self._resized(self.outputs(first, clip, progress, seed), clip, scale)
 
     @abstractmethod
-    def outputs(self, first: int, clip: Clip, progress: Progress | None) -> Iterator[Tensor]:
+    def outputs(self, first: int, clip: Clip, progress: Progress | None, seed: int) -> Iterator[Tensor]:
         """The network's own frames from `first` on, `[1, 3, factor * H, factor * W]`, float32, 0..1, on the CPU."""
 
     def _resized(self, frames: Iterator[Tensor], clip: Clip, scale: float) -> Iterator[Tensor]:

@@ -73,7 +73,7 @@ class RealBasicVSR(BasicVSR):
             "smallest": f"{SMALLEST} pixels on a side, smaller frames cleaned, then padded by their border",
         }
 
-    def outputs(self, first: int, clip: Clip, progress: Progress | None) -> Iterator[Tensor]:
+    def outputs(self, first: int, clip: Clip, progress: Progress | None, seed: int) -> Iterator[Tensor]:
         """See `BasicVSR`; how often frames are cleaned rests on all of their walk, whatever the first one put out."""
         share = MEASURING if self.refine < WHOLE_RANGE else 0.0
         done = {"measured": 0.0, "walked": 0.0}
@@ -84,7 +84,7 @@ class RealBasicVSR(BasicVSR):
                 progress(share * done["measured"] + (1 - share) * done["walked"])
 
         cleaned = Cleaned(self.generator, clip.frames, self.window, self.refine, lambda part: tell("measured", part))
-        return super().outputs(first, replace(clip, frames=cleaned), lambda part: tell("walked", part))
+        return super().outputs(first, replace(clip, frames=cleaned), lambda part: tell("walked", part), seed)
 
 
 def realbasicvsr(overrides: dict[str, str], device: torch.device, dtype: torch.dtype) -> Upscaler:

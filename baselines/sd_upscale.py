@@ -103,7 +103,7 @@ class SDUpscale(PipelineUpscaler):
                             "the prompt itself, or leave it out")  # fmt: skip
         return {"prompt": clip.caption}
 
-    def outputs(self, first: int, clip: Clip, progress: Progress | None, seed: int = 0) -> Iterator[Tensor]:
+    def outputs(self, first: int, clip: Clip, progress: Progress | None, seed: int) -> Iterator[Tensor]:
         """See `FixedScale`."""
         count, _, height, width = clip.frames.shape
         height, width = up_to_multiple(height, self.multiple), up_to_multiple(width, self.multiple)

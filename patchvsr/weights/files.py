@@ -4,11 +4,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from patchvsr.errors import UserError
@@ -62,6 +63,21 @@ def load_safetensors(path: Path, sha256: str | None = None) -> State:
         raise UserError(f"weights file {path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         raise UserError(f"weights file {path} is no safetensors file or is damaged ({error}); replace it") from error
+
+
+def keep(state: State, path: Path, about: dict[str, str]) -> None:
+    """Write tensors as a safetensors file, with what is known of their source, and put it in its place in one step.
+
+    Each process writes a file of its own and moves it into place whole, so two may do this at once. OSError passes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as made:
+        written, ordinary = Path(made) / path.name, Path(made) / "ordinary"
+        save_file(state, written, metadata={"source": json.dumps(about)})
+        # safetensors lets nobody else read its files; a cache may be shared, as far as the user's umask says.
+        ordinary.touch()
+        written.chmod(ordinary.stat().st_mode)
+        os.replace(written, path)
 
 
 def provenance(path: Path) -> dict[str, str]:

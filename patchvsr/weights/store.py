@@ -1,18 +1,16 @@
 """What is here of the known weights, fetching what is not, and reading it back, checked."""
 from __future__ import annotations
 
-import json
-import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from patchvsr.errors import UserError, nearest
-from patchvsr.weights.files import State, cache_dir, load_safetensors, provenance, tensors_sha256
+from patchvsr.weights.files import State, cache_dir, keep, load_safetensors, provenance, tensors_sha256
 from patchvsr.weights.known import KNOWN
 from patchvsr.weights.packaged import Packaged, packaged
 from patchvsr.weights.sources import Source
@@ -231,13 +229,7 @@ def _store(name: str, source: Source, path: Path, given: Path | None) -> None:
             kept["sha256"] = tensors_sha256(state)
             if source.sha256 not in (None, kept["sha256"]):
                 raise UserError(f"weights '{name}' became {kept['sha256']}, expected {source.sha256}; not used")
-            # Each process writes a file of its own and moves it into place whole, so two may do this at once.
-            written = folder / path.name
-            save_file(state, written, metadata={"source": json.dumps(kept)})
-            # safetensors lets nobody else read its files; a cache may be shared, as far as the user's umask says.
-            (folder / "ordinary").touch()
-            written.chmod((folder / "ordinary").stat().st_mode)
-            os.replace(written, path)
+            keep(state, path, kept)
     except OSError as error:
         raise UserError(
             f"weights '{name}' cannot be kept in {path.parent}: {error.strerror or error}; set PATCHVSR_CACHE to a "

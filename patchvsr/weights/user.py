@@ -1,19 +1,16 @@
 """Weights that only the user can bring: released files that are not downloaded, and checkpoints of the user's own."""
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
 from patchvsr.errors import UserError
-from patchvsr.weights.files import State, cache_dir, provenance, sha256_file, tensors_sha256
+from patchvsr.weights.files import State, cache_dir, keep, provenance, sha256_file, tensors_sha256
 from patchvsr.weights.sources import Source
 
 
@@ -86,7 +83,14 @@ def load_own(path: Path, family: str, convert: Callable[[Path], State]) -> tuple
     state = _kept(kept, sha256)
     if state is None:
         state = convert(path)
-        _keep(state, kept, {"kind": "user", "name": family, "file": path.name, "file_sha256": sha256})
+        about = {"kind": "user", "name": family, "file": path.name, "file_sha256": sha256}
+        try:
+            keep(state, kept, about | {"sha256": tensors_sha256(state)})
+        except OSError as error:
+            raise UserError(
+                f"converted weights of {path.name} cannot be kept in {kept.parent}: {error.strerror or error}; set "
+                "PATCHVSR_CACHE to a folder with room that can be written to"
+            ) from error
     return state, sha256
 
 
@@ -100,19 +104,3 @@ def _kept(path: Path, file_sha256: str) -> State | None:
     except (OSError, SafetensorError):
         return None
     return state if tensors_sha256(state) == about.get("sha256") else None
-
-
-def _keep(state: State, path: Path, about: dict[str, str]) -> None:
-    """Write the file and put it in its place in one step, so that two processes may do this at once."""
-    data = save(state, metadata={"source": json.dumps(about | {"sha256": tensors_sha256(state)})})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".own-", dir=path.parent) as made:
-            written = Path(made) / path.name
-            written.write_bytes(data)
-            os.replace(written, path)
-    except OSError as error:
-        raise UserError(
-            f"converted weights of {about['file']} cannot be kept in {path.parent}: {error.strerror or error}; set "
-            "PATCHVSR_CACHE to a folder with room that can be written to"
-        ) from error

@@ -87,7 +87,9 @@ def test_networks_are_those_that_ncnn_runs(name: str, height: int, width: int, t
     with torch.no_grad():
         found = network(frame)[0]
     assert found.shape == (3, 4 * height, 4 * width)
-    assert torch.allclose(found, torch.tensor(expected.numpy()), atol=1e-4, rtol=0)
+    difference = float((found - torch.tensor(expected.numpy())).abs().max())
+    print(f"{name}, {width}x{height}: {difference:.1e} from ncnn")
+    assert difference < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -124,8 +126,11 @@ def test_animevideov3_s_context_is_enough() -> None:
 def test_x4plus_s_context_is_enough_for_eight_bits() -> None:
     network, (frame, _) = released("x4plus").to(memory_format=torch.channels_last), bunny(48, 240)
     whole = tiled(network, frame, 0, 0)
-    assert (tiled(network, frame, 120, MODELS["x4plus"].overlap) - whole).abs().max() < 0.5 / 255
-    assert (tiled(network, frame, 120, 24) - whole).abs().max() > 0.5 / 255
+    steps = {}
+    for overlap in (16, 32, 64, MODELS["x4plus"].overlap):
+        steps[overlap] = 255 * float((tiled(network, frame, 120, overlap) - whole).abs().max())
+        print(f"overlap {overlap}: {steps[overlap]:.2f} steps of 8 bits")
+    assert steps[MODELS["x4plus"].overlap] < 0.5 < steps[32]
 
 
 def test_tiles_are_small_and_frames_are_read_one_at_a_time() -> None:
