@@ -17,7 +17,7 @@ from baselines.options import Options
 from patchvsr.upscaler import Upscaler
 
 PUBLISHED = Published(
-    "kandinskylab/Kandinsky-6.0-VSR-distilled2steps-5s-Diffusers", "6.8 billion parameters, 14 GB in bfloat16"
+    "kandinskylab/Kandinsky-6.0-VSR-distilled2steps-5s-Diffusers", "about 14 GB"
 )
 FACTORS = ("2", "4")
 STEPS = 2

@@ -29,7 +29,7 @@ from patchvsr.upscaler import Clip, Progress, Upscaler
 
 PUBLISHED = Published(
     "stabilityai/stable-diffusion-x4-upscaler",
-    "3.5 GB",
+    "about 3.5 GB",
     " --exclude 'x4-upscaler-ema.*' --exclude '*.bin' --exclude '*.fp16.*'",
 )
 LEFT_OUT = ("safety_checker", "feature_extractor", "watermarker")
@@ -60,8 +60,7 @@ class SDUpscale(PipelineUpscaler):
 
     Any frame size is taken: frames are padded by repeating their border to what the VAE and the U-Net halve evenly, and
     the result is cut. Memory grows with the frame, mostly in the VAE's decoder, which works in 128 channels at the
-    output's size: 4 to 5 GB per million output pixels beside the weights, in float32 on a CPU. `tiling` bounds the
-    decoder's share (1.4 instead of 4.2 GB at 1280 x 720); the U-Net takes every frame as a whole.
+    output's size. `tiling` bounds the decoder's share; the U-Net takes every frame as a whole.
 
     Args:
         loaded: the pipeline.
