@@ -141,8 +141,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from benchmarks.plan import make_plan
     from benchmarks.store import Store, to_json, write_atomic
 
-    source = options.suite or (options.lq or options.gt).resolve().name
-    store = Store(options.out or Path("runs") / source)
+    store = Store(options.out or Path("runs") / _source_name(options))
     store.check()
     plan = make_plan(request)
     described = {"argv": arguments, **plan.describe(), "environment": environment(plan.device.type)}
@@ -151,6 +150,14 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     except OSError as error:
         raise UserError(f"cannot write to '{store.root}' ({error.strerror}); give --out another folder") from error
     return _report(plan, _execute(plan, store), store)
+
+
+def _source_name(options: argparse.Namespace) -> str:
+    """What the run directory is called by default: the suite, or the clips' folder or file without its suffix."""
+    if options.suite:
+        return str(options.suite)
+    path: Path = (options.lq or options.gt).resolve()
+    return path.stem if path.is_file() else path.name
 
 
 def _execute(plan: Plan, store: Store) -> Results:

@@ -434,8 +434,8 @@ def test_a_repository_in_the_local_cache_is_used(saved: dict[str, Path], cache: 
     [
         (
             "sd_upscale",
-            r"'sd_upscale', stabilityai/stable-diffusion-x4-upscaler on the Hugging Face hub \(about 3.5 GB\), are not on "
-            r"this machine; run `hf download stabilityai/stable-diffusion-x4-upscaler .*`, or give weights=DIR",
+            r"'sd_upscale', stabilityai/stable-diffusion-x4-upscaler on the Hugging Face hub \(about 3.5 GB\), are not "
+            r"on this machine; run `hf download stabilityai/stable-diffusion-x4-upscaler .*`, or give weights=DIR",
         ),
         ("ltx_upsample", r"run `hf download Lightricks/ltxv-spatial-upscaler-0.9.7`, or give weights=DIR"),
         ("kandinsky6_sr", "run `hf download kandinskylab/Kandinsky-6.0-VSR-distilled2steps-5s-Diffusers`"),

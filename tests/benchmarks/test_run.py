@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from baselines.exchange import write_video
 from benchmarks import run
 from benchmarks.metrics import Measurement, Sample
 from benchmarks.plan import DEFAULT_METRICS, slug
@@ -244,6 +245,14 @@ def test_the_list_grammar_and_folder_names(data: Path) -> None:
     assert {row["variant"] for row in table(data, "records.csv")} == {"dummy:weights=none,gain=0.5", "bicubic"}
     folders = {Path(row["path"]).parts[1] for row in table(data, "outputs.csv")}
     assert folders == {slug("dummy:weights=none,gain=0.5"), "bicubic"}
+
+
+def test_the_default_folder_is_named_after_what_is_run(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(torch.rand(2, 3, 16, 24), data / "clip.mp4", 25)
+    monkeypatch.chdir(data)
+    for source, made in (("lq", "lq"), ("clip.mp4", "clip")):
+        assert run.main(["--lq", source, "--scale", "2", "--variants", "bicubic", "--metrics", "level"]) == 0
+        assert (data / "runs" / made / "records.csv").is_file()
 
 
 def test_different_texts_never_share_a_folder() -> None:
