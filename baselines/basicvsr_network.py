@@ -6,26 +6,17 @@ bilinear enlargement. This module holds the steps; `baselines.basicvsr_recurrenc
 """
 from __future__ import annotations
 
-from typing import TypeVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.networks import conv, filled
 from baselines.spynet import SPyNet, warp
-from patchvsr.errors import UserError
 from patchvsr.weights import State
 
 CHANNELS = 64
 BLOCKS = 30
 SCALE = 4
-
-Network = TypeVar("Network", bound=nn.Module)
-
-
-def conv(inside: int, outside: int, kernel: int = 3) -> nn.Conv2d:
-    """A convolution that keeps the size, of so many channels to so many."""
-    return nn.Conv2d(inside, outside, kernel, padding=kernel // 2)
 
 
 class ResidualBlock(nn.Module):
@@ -61,27 +52,6 @@ class Trunk(nn.Module):
         return refined
 
 
-def filled(network: Network, state: State, source: str, described: str) -> Network:
-    """A network with the tensors of a state dict, for inference; every tensor must have its place.
-
-    Args:
-        network: on torch's device `meta`, so that nothing is drawn for parameters that are replaced.
-        state: the tensors, which the network takes over as they are.
-        source: what they are called in an error.
-        described: what the network is called in an error.
-
-    Raises:
-        UserError: a tensor is missing, left over or of another shape.
-    """
-    try:
-        network.load_state_dict(state, strict=True, assign=True)
-    except RuntimeError as error:
-        # Left lenient, a network of another depth runs without complaint and loses 1.6 dB.
-        details = " ".join(str(error).split())
-        raise UserError(f"weights '{source}' do not fit {described}: {details}") from error
-    return network.eval().requires_grad_(False)
-
-
 class BasicVSRNetwork(nn.Module):
     """The steps of BasicVSR on frames `[B, 3, H, W]`, RGB, 0..1; parameters are named as in BasicSR's state dicts.
 
@@ -103,7 +73,7 @@ class BasicVSRNetwork(nn.Module):
 
     @classmethod
     def load(cls, state: State, source: str) -> BasicVSRNetwork:
-        """The network with the tensors of a state dict; see `filled`.
+        """The network with the tensors of a state dict; see `baselines.networks.filled`.
 
         Raises:
             UserError: a tensor is missing, left over or of another shape.

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.basicvsr_network import SCALE, BasicVSRNetwork
+from baselines.networks import computed
 from patchvsr.upscaler import Frames
 
 SMALLEST = 64
@@ -115,11 +116,3 @@ class Recurrence:
 
     def _output(self, frame: Tensor) -> Tensor:
         return frame[..., : SCALE * self.height, : SCALE * self.width].clamp(0.0, 1.0).cpu()
-
-
-@torch.no_grad()
-def computed(step: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
-    """One step of a network without gradients; on an NVIDIA GPU in full float32, and by the same kernels every time."""
-    # A generator must not hold these settings while its consumer runs, so each step sets them and puts them back.
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        return step(*tensors)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from baselines.diffusion import Loaded
 from baselines.fixed_scale import FixedScale
 from baselines.options import Options
-from patchvsr.devices import DTYPES, dtype_name
+from patchvsr.devices import dtype_name
 from patchvsr.upscaler import Clip, Progress, Weights
 
 TILINGS = ("on", "off")
@@ -129,15 +129,6 @@ def padded(frames: Tensor, height: int, width: int, count: int = 1) -> Tensor:
 def up_to_multiple(size: int, of: int) -> int:
     """The smallest multiple of `of` that is not below `size`."""
     return -(-size // of) * of
-
-
-def precision_option(options: Options, dtype: torch.dtype) -> torch.dtype:
-    """The option `precision`, which stands above the run's dtype.
-
-    Raises:
-        UserError: an unknown one.
-    """
-    return DTYPES[options.choice("precision", DTYPES, dtype_name(dtype))]
 
 
 def tiling_option(options: Options) -> bool:

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from baselines.diffusion import Loaded, Published, load_pipeline
-from baselines.diffusion_upscaler import WindowedUpscaler, padded, precision_option, up_to_multiple
+from baselines.diffusion_upscaler import WindowedUpscaler, padded, up_to_multiple
 from baselines.fixed_scale import resize_option
 from baselines.options import Options
 from patchvsr.upscaler import Upscaler
 
-PUBLISHED = Published(
-    "kandinskylab/Kandinsky-6.0-VSR-distilled2steps-5s-Diffusers", "about 14 GB"
-)
+PUBLISHED = Published("kandinskylab/Kandinsky-6.0-VSR-distilled2steps-5s-Diffusers", "about 14 GB")
 FACTORS = ("2", "4")
 STEPS = 2
 WINDOW = 121
@@ -95,6 +93,6 @@ def kandinsky6_sr(overrides: dict[str, str], device: torch.device, dtype: torch.
     options = Options("kandinsky6_sr", overrides, ("weights", "factor", "steps", "window", "resize", "precision"))
     factor, steps = int(options.choice("factor", FACTORS, "4")), options.whole("steps", STEPS, least=1)
     window, resize = options.whole("window", WINDOW, unit="frames"), resize_option(options)
-    dtype = precision_option(options, dtype)
+    dtype = options.precision(dtype)
     loaded = load_pipeline(options.name, options.text("weights"), PUBLISHED, ("Kandinsky6SRPipeline",), device, dtype)
     return Kandinsky6SR(loaded, factor, steps, resize, window)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from baselines.diffusion import Loaded, Published, load_pipeline
-from baselines.diffusion_upscaler import WindowedUpscaler, padded, precision_option, tiling_option, up_to_multiple
+from baselines.diffusion_upscaler import WindowedUpscaler, padded, tiling_option, up_to_multiple
 from baselines.fixed_scale import resize_option
 from baselines.options import Options
 from patchvsr.errors import UserError
@@ -81,7 +81,7 @@ def ltx_upsample(overrides: dict[str, str], device: torch.device, dtype: torch.d
     """
     options = Options("ltx_upsample", overrides, ("weights", "vae", "window", "tiling", "resize", "precision"))
     window, resize = options.whole("window", WINDOW, unit="frames"), resize_option(options)
-    tiling, dtype = tiling_option(options), precision_option(options, dtype)
+    tiling, dtype = tiling_option(options), options.precision(dtype)
     elsewhere = {"vae": options.text("vae")}
     loaded = load_pipeline(options.name, options.text("weights"), PUBLISHED, KINDS, device, dtype, elsewhere=elsewhere)
     return LTXUpsample(loaded, resize, tiling, window)

@@ -4,6 +4,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import torch
+
+from patchvsr.devices import DTYPES, dtype_name
 from patchvsr.errors import UserError, nearest
 from patchvsr.notation import ARGUMENT
 
@@ -80,3 +83,11 @@ class Options:
         if not above < value < math.inf:
             raise UserError(f"{option}={text} of baseline '{self.name}' is no number above {above:g}")
         return value
+
+    def precision(self, default: torch.dtype) -> torch.dtype:
+        """The option `precision`, by torch's names.
+
+        Raises:
+            UserError: an unknown one.
+        """
+        return DTYPES[self.choice("precision", DTYPES, dtype_name(default))]

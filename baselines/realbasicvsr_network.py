@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from baselines.basicvsr_network import CHANNELS, BasicVSRNetwork, Trunk, conv, filled
-from baselines.basicvsr_recurrence import computed
+from baselines.basicvsr_network import CHANNELS, BasicVSRNetwork, Trunk
+from baselines.networks import computed, conv, filled
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Frames
 from patchvsr.weights import State
@@ -40,7 +40,7 @@ class RealBasicVSRNetwork(nn.Module):
 
     @classmethod
     def load(cls, state: State, source: str) -> RealBasicVSRNetwork:
-        """The network with the tensors of a state dict; see `baselines.basicvsr_network.filled`.
+        """The network with the tensors of a state dict; see `baselines.networks.filled`.
 
         Raises:
             UserError: they are of another network or another depth, or a tensor is missing, left over or of another

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from patchvsr.errors import UserError
+from baselines.networks import conv, filled
 from patchvsr.weights import State
 
 CHANNELS = 64
@@ -29,27 +29,14 @@ class Released(nn.Module):
 
     @classmethod
     def load(cls, state: State, source: str) -> Self:
-        """The network with the tensors of a state dict, for inference; every tensor must have its place.
-
-        Args:
-            state: the tensors, which the network takes over as they are.
-            source: what they are called in an error.
+        """The network with the tensors of a state dict; see `baselines.networks.filled`.
 
         Raises:
             UserError: a tensor is missing, left over or of another shape.
         """
-        with torch.device("meta"):  # No random numbers are drawn for parameters that are replaced.
+        with torch.device("meta"):
             network = cls()
-        try:
-            network.load_state_dict(state, strict=True, assign=True)
-        except RuntimeError as error:
-            details = " ".join(str(error).split())
-            raise UserError(f"weights '{source}' do not fit {network.title}: {details}") from error
-        return network.eval().requires_grad_(False)
-
-
-def _conv(inside: int, outside: int) -> nn.Conv2d:
-    return nn.Conv2d(inside, outside, 3, padding=1)
+        return filled(network, state, source, network.title)
 
 
 def _activated(feature: Tensor) -> Tensor:
@@ -61,11 +48,11 @@ class DenseBlock(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = _conv(CHANNELS, GROWTH)
-        self.conv2 = _conv(CHANNELS + GROWTH, GROWTH)
-        self.conv3 = _conv(CHANNELS + 2 * GROWTH, GROWTH)
-        self.conv4 = _conv(CHANNELS + 3 * GROWTH, GROWTH)
-        self.conv5 = _conv(CHANNELS + 4 * GROWTH, CHANNELS)
+        self.conv1 = conv(CHANNELS, GROWTH)
+        self.conv2 = conv(CHANNELS + GROWTH, GROWTH)
+        self.conv3 = conv(CHANNELS + 2 * GROWTH, GROWTH)
+        self.conv4 = conv(CHANNELS + 3 * GROWTH, GROWTH)
+        self.conv5 = conv(CHANNELS + 4 * GROWTH, CHANNELS)
 
     def forward(self, feature: Tensor) -> Tensor:
         """`[B, 64, H, W]` to the same."""
@@ -97,13 +84,13 @@ class RRDBNet(Released):
     def __init__(self, blocks: int = BLOCKS) -> None:
         super().__init__()
         self.title = f"RRDBNet, {CHANNELS} channels, {blocks} blocks"
-        self.conv_first = _conv(3, CHANNELS)
+        self.conv_first = conv(3, CHANNELS)
         self.body = nn.Sequential(*(RRDB() for _ in range(blocks)))
-        self.conv_body = _conv(CHANNELS, CHANNELS)
-        self.conv_up1 = _conv(CHANNELS, CHANNELS)
-        self.conv_up2 = _conv(CHANNELS, CHANNELS)
-        self.conv_hr = _conv(CHANNELS, CHANNELS)
-        self.conv_last = _conv(CHANNELS, 3)
+        self.conv_body = conv(CHANNELS, CHANNELS)
+        self.conv_up1 = conv(CHANNELS, CHANNELS)
+        self.conv_up2 = conv(CHANNELS, CHANNELS)
+        self.conv_hr = conv(CHANNELS, CHANNELS)
+        self.conv_last = conv(CHANNELS, 3)
 
     def forward(self, frame: Tensor) -> Tensor:
         """See `Released`."""
@@ -127,10 +114,10 @@ class SRVGGNetCompact(Released):
     def __init__(self, convolutions: int = CONVOLUTIONS) -> None:
         super().__init__()
         self.title = f"SRVGGNetCompact, {CHANNELS} channels, {convolutions} convolutions"
-        self.body = nn.Sequential(_conv(3, CHANNELS), nn.PReLU(CHANNELS))
+        self.body = nn.Sequential(conv(3, CHANNELS), nn.PReLU(CHANNELS))
         for _ in range(convolutions):
-            self.body.extend([_conv(CHANNELS, CHANNELS), nn.PReLU(CHANNELS)])
-        self.body.append(_conv(CHANNELS, 3 * SCALE**2))
+            self.body.extend([conv(CHANNELS, CHANNELS), nn.PReLU(CHANNELS)])
+        self.body.append(conv(CHANNELS, 3 * SCALE**2))
 
     def forward(self, frame: Tensor) -> Tensor:
         """See `Released`."""

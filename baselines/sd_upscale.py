@@ -18,7 +18,6 @@ from baselines.diffusion_upscaler import (
     PipelineUpscaler,
     generator,
     padded,
-    precision_option,
     tiling_option,
     up_to_multiple,
 )
@@ -154,7 +153,7 @@ def sd_upscale(overrides: dict[str, str], device: torch.device, dtype: torch.dty
         options.whole("noise_level", default.noise_level),
         options.text("prompt", default.prompt),
     )
-    resize, tiling, dtype = resize_option(options), tiling_option(options), precision_option(options, dtype)
+    resize, tiling, dtype = resize_option(options), tiling_option(options), options.precision(dtype)
     loaded = load_pipeline(
         options.name, options.text("weights"), PUBLISHED, ("StableDiffusionUpscalePipeline",), device, dtype, LEFT_OUT
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from baselines.networks import computed
 from patchvsr.tiling import Disjoint
 
 Tell = Callable[[float], None]
@@ -49,7 +50,7 @@ class Tiles:
         for index, (row, column) in enumerate([(row, column) for row in rows for column in columns], 1):
             (top, bottom, above, below), (left, right, before, after) = row, column
             tile = frame[..., above:below, before:after].to(like.device, like.dtype)
-            made = _computed(network, tile)
+            made = computed(network, tile)
             kept = made[..., (top - above) * factor : (bottom - above) * factor,
                         (left - before) * factor : (right - before) * factor]  # fmt: skip
             whole[..., top * factor : bottom * factor, left * factor : right * factor] = kept.float().clamp(0.0, 1.0)
@@ -61,11 +62,3 @@ class Tiles:
         edges = [0, *self.cuts(length), length]
         for begin, end in zip(edges, edges[1:], strict=False):
             yield begin, end, max(begin - self.overlap, 0), min(end + self.overlap, length)
-
-
-@torch.no_grad()
-def _computed(network: nn.Module, tile: Tensor) -> Tensor:
-    """One tile; on an NVIDIA GPU float32 in full, and by the same kernels every time."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        made: Tensor = network(tile)
-    return made

@@ -92,7 +92,7 @@ def upscale(request: Request, started: Callable[[Started], None], tell: Callable
                     scale=scale,
                     frames=count,
                     first=sink.done,
-                    notes=(*source.notes, *_notes(source, sink, upscaler)),
+                    notes=(*source.notes, *_notes(source, sink, upscaler), *filter(None, [accepted.get("note")])),
                 )
             )
             return _run(request, source, scale, upscaler, sink, (out_height, out_width), tell)
@@ -254,7 +254,7 @@ def _run(
                 sink.write(frame)
             writing += time.perf_counter() - start
     start = time.perf_counter()
-    notes = sink.finish()
+    notes = [*sink.finish(), *filter(None, [upscaler.note])]
     ended = time.perf_counter()
     writing += ended - start
     tell(count)

