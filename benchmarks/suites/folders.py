@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,22 +44,43 @@ def load_folders(
         UserError: a path is missing or holds no clip, a clip is in one folder only, or counts or sizes do not fit.
     """
     low, low_single = find_clips(lq)
-    facts = Facts(suite=suite)
+    facts = _facts(suite, low, [lq] if gt is None else [lq, gt])
     if gt is None:
-        return [without_gt(name, path, scale, frames, facts) for name, path in low.items()]
+        return [without_gt(name, path, scale, frames, facts[name]) for name, path in low.items()]
     high, high_single = find_clips(gt)
     if low_single and high_single:
         high = dict(zip(low, high.values(), strict=True))
     check_same_names(low, high, lq, gt)
-    return [pair(name, path, high[name], scale, frames, facts) for name, path in low.items()]
+    return [pair(name, path, high[name], scale, frames, facts[name]) for name, path in low.items()]
 
 
 def load_ground_truth(
     gt: Path, degradation: Degradation, scale: float | None, frames: int | None, suite: str = "folder"
 ) -> list[SuiteClip]:
     """Clips of a folder of ground truth, their LQ made by a degradation. Errors as in `load_folders`."""
-    facts, scale = Facts(suite=suite), DEFAULT_SCALE if scale is None else scale
-    return [from_gt(name, path, degradation, scale, frames, facts) for name, path in find_clips(gt)[0].items()]
+    clips, scale = find_clips(gt)[0], DEFAULT_SCALE if scale is None else scale
+    facts = _facts(suite, clips, [gt])
+    return [from_gt(name, path, degradation, scale, frames, facts[name]) for name, path in clips.items()]
+
+
+def _facts(suite: str, clips: Iterable[str], folders: list[Path]) -> dict[str, Facts]:
+    """What is known of each clip: its caption, where one of the folders has a `captions.csv` (clip, caption).
+
+    Raises:
+        UserError: captions without these columns, or of a clip that is not there.
+    """
+    captions: dict[str, str] = {}
+    for path in (folder / "captions.csv" for folder in folders):
+        if not path.is_file():
+            continue
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if not {"clip", "caption"} <= set(reader.fieldnames or []):
+                raise UserError(f"{path} must have the columns clip and caption")
+            captions |= {row["clip"]: row["caption"] for row in reader}
+        if unknown := sorted(captions.keys() - set(clips)):
+            raise UserError(f"{path} has a caption of '{unknown[0]}', and there is no such clip beside it")
+    return {name: Facts(suite=suite, caption=captions.get(name) or None) for name in clips}
 
 
 def check_same_names(low: dict[str, Path], high: dict[str, Path], lq: Path, gt: Path) -> None:

@@ -306,3 +306,16 @@ def test_rendered_4k_clip_is_what_the_protocol_says() -> None:
     low, high = whole(rendered.lq()), read_gt(rendered)
     assert low.shape == (1, 3, 540, 960) and high.shape == (1, 3, 2160, 3840)
     assert torch.equal(low, quantise(degradations.get("bicubic")(to_float(high), 4.0)))
+
+
+def test_captions_lie_beside_the_clips(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_png_folder(clip(1, 8, 8), tmp_path / "LQ" / name)
+    (tmp_path / "LQ" / "captions.csv").write_text("clip,caption\na,a red boat\n")
+    assert [clip.caption for clip in load_folders(tmp_path / "LQ")] == ["a red boat", None]
+    (tmp_path / "LQ" / "captions.csv").write_text("clip,caption\nc,a red boat\n")
+    with pytest.raises(UserError, match="has a caption of 'c', and there is no such clip"):
+        load_folders(tmp_path / "LQ")
+    (tmp_path / "LQ" / "captions.csv").write_text("name,caption\na,a red boat\n")
+    with pytest.raises(UserError, match="must have the columns clip and caption"):
+        load_folders(tmp_path / "LQ")

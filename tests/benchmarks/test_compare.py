@@ -1,0 +1,108 @@
+"""Paired comparisons: known answers of the statistics, and the command on records with everything that can be wrong."""
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks import compare
+from benchmarks.statistics import paired, sign_flip
+
+
+def alone(values):
+    return {name: name for name in values}
+
+
+def test_interval_and_test_are_the_textbook_ones():
+    first = {f"c{i}": value for i, value in enumerate([0.2, 0.4, 0.3, 0.6])}
+    second = {f"c{i}": value for i, value in enumerate([0.3, 0.6, 0.35, 0.9])}
+    found = paired(first, second, alone(first))
+    expected = stats.ttest_rel(list(first.values()), list(second.values())).confidence_interval(0.95)
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert found.n == 4 and found.difference == pytest.approx(-0.1625)
+    assert found.relative == pytest.approx(-0.1625 / 0.5375)
+    assert found.p == pytest.approx(2 / 16)  # all of one sign: only it and its mirror image are as far from 0
+
+
+def test_one_clip_has_no_interval():
+    found = paired({"a": 1.0}, {"a": 2.0}, {"a": "a"})
+    assert np.isnan(found.low) and not found.distinguishable and found.p == 1
+
+
+def test_sign_flips_are_sampled_beyond_a_number():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=40)
+    assert sign_flip(noise - noise.mean()) > 0.9
+    assert sign_flip(noise + 5) < 1e-3
+    assert sign_flip(noise) == sign_flip(noise)
+
+
+def test_clips_of_one_source_count_once():
+    first, second = {"s__a": 1.0, "s__b": 3.0, "t__a": 5.0}, {"s__a": 0.0, "s__b": 0.0, "t__a": 1.0}
+    found = paired(first, second, {clip: compare.source_of(clip) for clip in first})
+    assert found.n == 2 and found.first == 3.5 and found.difference == 3.0
+
+
+def test_different_clips_are_never_compared():
+    with pytest.raises(ValueError, match="clips differ"):
+        paired({"a": 1.0}, {"b": 1.0}, {"a": "a", "b": "b"})
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run's records: three clips, two variants, of which one is better in LPIPS and alike in PSNR."""
+    rows = []
+    for index, clip in enumerate(("a__1", "b__1", "c__1")):
+        for variant, lpips, psnr in (("full", 0.2, 30.0 + index % 2), ("bicubic", 0.4, 30.5)):
+            for metric, value in (("lpips", lpips + index / 100), ("psnr", psnr), ("seam", 1.0)):
+                rows.append({"clip": clip, "variant": variant, "metric": metric, "value": value, "status": "ok"})
+    rows.append({"clip": "a__1", "variant": "full", "metric": "niqe", "value": "", "status": "failed"})
+    with (tmp_path / "records.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return tmp_path
+
+
+def command(*args):
+    return compare.main([str(arg) for arg in args])
+
+
+def test_the_table_says_what_is_better_and_what_cannot_be_told(run, capsys):
+    table = run / "table.csv"
+    assert command(run, "--variants", "full", "--against", "bicubic", "--csv", table) == 0
+    rows = {row["metric"]: row for row in csv.DictReader(table.open())}
+    assert rows["lpips"]["so"] == "better" and rows["lpips"]["n"] == "3"
+    assert rows["psnr"]["so"] == rows["seam"]["so"] == "not distinguishable"
+    assert "-48.8 %" in rows["lpips"]["relative"] and "-48.8 %" in capsys.readouterr().out
+    assert command(run, "--variants", "bicubic", "--against", "full", "--csv", table, "--metrics", "lpips") == 0
+    assert [row["so"] for row in csv.DictReader(table.open())] == ["worse"]
+
+
+def test_runs_are_pooled(run, tmp_path_factory, capsys):
+    other = tmp_path_factory.mktemp("other")
+    (other / "records.csv").write_text((run / "records.csv").read_text().replace("a__1", "d__1"))
+    assert command(run, other, "--variants", "full", "--against", "bicubic", "--metrics", "lpips") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[-2:] == ["4", "better"]
+    assert command(run, run, "--variants", "full", "--against", "bicubic") == 2
+    assert "give each run once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "args", "told"),
+    [
+        (None, ["--metrics", "niqe"], "have no value of metric 'niqe'; they have lpips, psnr, seam"),
+        (None, ["--variants", "fll", "--metrics", "psnr"], "have no 'psnr' of 'fll'; they have full, bicubic"),
+        ("c__1,full,lpips", [], "do not have 'lpips' on the same clips"),
+    ],
+)
+def test_what_cannot_be_compared_gets_a_sentence(run, capsys, change, args, told):
+    if change:
+        lines = [line for line in (run / "records.csv").read_text().splitlines() if not line.startswith(change)]
+        (run / "records.csv").write_text("\n".join(lines) + "\n")
+    args = args if "--variants" in args else ["--variants", "full", *args]
+    assert command(run, "--against", "bicubic", *args) == 2
+    assert told in capsys.readouterr().err
+    assert command(run / "absent", "--against", "bicubic", "--variants", "full") == 2
