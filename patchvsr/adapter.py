@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from patchvsr.attention import ContextKeyValue, CrossStates, decouple, text_key_value
 from patchvsr.base import Base, BaseShape
 from patchvsr.context import ContextEncoder, contexts
-from patchvsr.nano import ResidualBlock, fold, unfold
+from patchvsr.nano import LevelStem, fold, unfold
 from patchvsr.position import ConditioningEncoding, Place, positions
 from patchvsr.wan import TextStates, TileFeatures
 
@@ -117,30 +117,6 @@ class PatchBranch(nn.Module):
         count, layers = len(self.blocks), len(self.projections)
         blocks = tuple(p(features.blocks[j * count // layers]) for j, p in enumerate(self.projections))
         return tuple(levels), blocks
-
-
-class LevelStem(nn.Module):
-    """Small convolutional U-Net of the patch branch, with the resolutions of the nano base's stem and head."""
-
-    def __init__(self, latent_channels: int, widths: tuple[int, ...]) -> None:
-        super().__init__()
-        fine, coarse = widths
-        self.conv_in = nn.Conv2d(latent_channels, fine, 3, padding=1)
-        self.fine = nn.ModuleList(ResidualBlock(fine) for _ in range(2))
-        self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
-        self.coarse = nn.ModuleList(ResidualBlock(coarse, temporal=last) for last in (False, True))
-        self.up = nn.Conv2d(coarse, 4 * fine, 1)
-        self.head = ResidualBlock(fine)
-
-    def forward(self, maps: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
-        """From `[B * T, C, h, w]`: maps at the latents' resolution, at half of it, and back at full for the head."""
-        fine = self.conv_in(maps)
-        for block in self.fine:
-            fine = block(fine, None, frames)
-        coarse = self.down(fine)
-        for block in self.coarse:
-            coarse = block(coarse, None, frames)
-        return fine, coarse, self.head(fine + F.pixel_shuffle(self.up(coarse), 2), None, frames)
 
 
 class Adapter(ModelMixin, ConfigMixin):

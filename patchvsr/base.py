@@ -39,6 +39,7 @@ class BaseDefinition:
             standard deviation; None where it runs on the latents themselves.
         prompt: the fixed prompt's words.
         steps, shift: the sampler's defaults.
+        shared_noise: share of the noise's variance that all frames of a clip have in common.
     """
 
     name: str
@@ -52,6 +53,7 @@ class BaseDefinition:
     prompt: str
     steps: int
     shift: float
+    shared_noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

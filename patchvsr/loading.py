@@ -10,8 +10,9 @@ from torch import Tensor
 from patchvsr import checkpoints
 from patchvsr.base import Base, BaseDefinition, cast, define
 from patchvsr.codec import Codec, fitting
+from patchvsr.control import RegressionControl
 from patchvsr.errors import UserError
-from patchvsr.model import PatchVSRModel, merge_lora, use_channels_last
+from patchvsr.model import PatchVSRModel, load_strictly, merge_lora, use_channels_last
 from patchvsr.prompt import ByteTextEncoder
 from patchvsr.upscaler import Weights
 from patchvsr.variants import VariantSpec, resolve
@@ -20,13 +21,16 @@ from patchvsr.weights import load_safetensors, sha256_file
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a variant is made of: no `model` in the control without diffusion, no `text_encoder` where none is known."""
+    """What a variant is made of: no `model` in the control without diffusion, which may have a trained `control`; no
+    `text_encoder` where none is known.
+    """
 
     codec: Codec
     model: PatchVSRModel | None
     text_encoder: ByteTextEncoder | None
     weights: Weights
     dtype: torch.dtype
+    control: RegressionControl | None = None
 
 
 def load_parts(spec: VariantSpec, device: torch.device, dtype: torch.dtype) -> Parts:
@@ -37,7 +41,9 @@ def load_parts(spec: VariantSpec, device: torch.device, dtype: torch.dtype) -> P
     """
     codec = load_codec(spec, define(spec.base), device, dtype)
     if not spec.diffusion:
-        return Parts(codec, None, None, Weights("trained" if codec.sha256 else "none", codec.sha256), dtype)
+        control, hashes = load_control(spec, define(spec.base), device, dtype)
+        status = "trained" if codec.sha256 | hashes else "none"
+        return Parts(codec, None, None, Weights(status, codec.sha256 | hashes), dtype, control)
     model, text_encoder, weights = load_model(spec, device, dtype)
     return Parts(codec, model, text_encoder, Weights(weights.status, weights.sha256 | codec.sha256), dtype)
 
@@ -64,6 +70,28 @@ def load_codec(spec: VariantSpec, definition: BaseDefinition, device: torch.devi
     codec = kind.load(spec.codec_weights, device, dtype)
     fitting(name, definition.codec, spec.base, codec)  # what was loaded may have other sizes than its class
     return codec
+
+
+def load_control(
+    spec: VariantSpec, definition: BaseDefinition, device: torch.device, dtype: torch.dtype
+) -> tuple[RegressionControl | None, dict[str, str]]:
+    """The trained control without diffusion, and the hash of its file; None where none was trained for this base.
+
+    Raises:
+        UserError: weights that are missing, damaged, of another shape, or for a base that has no such control.
+    """
+    if definition.kind != "nano":
+        if spec.weights:
+            raise UserError(f"'{spec.name}' on base '{spec.base}' has no weights of its own; leave weights out")
+        return None, {}
+    hashes: dict[str, str] = {}
+    state = _arm_state(spec, spec, hashes)
+    if state is None:
+        return None, {}
+    control = RegressionControl.for_base(definition)
+    load_strictly(control, state[0], control.state_dict(), state[1])
+    use_channels_last(control)
+    return control.to(device, dtype).eval().requires_grad_(False), {"control": hashes["adapter"]}
 
 
 def load_model(

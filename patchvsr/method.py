@@ -42,6 +42,7 @@ class PatchVSR(Upscaler):
         self.spec = spec = _fill(spec)
         self.device, self.dtype = device, parts.dtype
         self.codec, self.text_encoder, self._weights = parts.codec, parts.text_encoder, parts.weights
+        self.control = parts.control
         self.patch = 1
         if parts.model is None:
             return
@@ -87,7 +88,7 @@ class PatchVSR(Upscaler):
         return {
             "kind": "patchvsr",
             "spec": spec,
-            "arm": self.spec.arm if self.spec.diffusion else None,
+            "arm": self.spec.arm if self.spec.diffusion or self.control is not None else None,
             "weights": {"status": self.weights.status, **self.weights.sha256},
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
@@ -105,6 +106,21 @@ class PatchVSR(Upscaler):
             found = cut_lines(settings.tiling, settings.modulation, length, tile, settings.steps)
             lines.append(tuple(sorted({round(cut * spatial) for cut in found if 0 < round(cut * spatial) < size})))
         return Cuts(lines[0], lines[1], chunk_cuts(self._spans(frames)))
+
+    def accept(self, clip: Clip, scale: float) -> dict[str, Any]:
+        """See `Upscaler.accept`.
+
+        Raises:
+            UserError: a scale below 1, or a prompt that is a caption for a clip that has none.
+        """
+        if scale < 1:
+            raise UserError(f"scale {scale} of clip '{clip.name}' is below 1; PatchVSR only enlarges")
+        if self.spec.diffusion and self.spec.prompt == "caption" and not clip.caption:
+            raise UserError(
+                f"'{self.name}' needs a caption, and clip '{clip.name}' has none; give one (--caption, a suite's "
+                "YAML, or captions.csv beside the clips), or use a variant with prompt=fixed"
+            )
+        return {}
 
     def upscale(self, clip: Clip, scale: float, seed: int = 0, progress: Progress | None = None) -> Iterator[Tensor]:
         """See `Upscaler.upscale`. Long clips run in chunks whose shared frames are cross-faded.
@@ -127,14 +143,13 @@ class PatchVSR(Upscaler):
 
         `on_step` is called after every sampling step of every chunk (see `ChunkSampler.sample`).
         """
-        if scale < 1:
-            raise UserError(f"scale {scale} of clip '{clip.name}' is below 1; PatchVSR only enlarges")
+        self.accept(clip, scale)
         tell = progress or (lambda share: None)
         every = self._spans(len(clip.frames))
         done = sum(stop <= first for _, stop in every)
         spans = every[done:]
         text = self._text(clip) if self.spec.diffusion else None
-        noise = NoiseField(seed, clip.name)
+        noise = NoiseField(seed, clip.name, self.spec.shared_noise)
 
         def chunks() -> Iterator[Tensor]:
             for index, (start, stop) in enumerate(spans, done):
@@ -170,7 +185,8 @@ class PatchVSR(Upscaler):
         if any(short):
             up = F.pad(up, (0, short[1], 0, short[0]), "replicate")
         if text is None:
-            out = self._decode(self.codec.encode(up), None, up)
+            latents = self.codec.encode(up)
+            out = self._decode(latents if self.control is None else self.control(latents).cpu(), None, up)
             progress(1.0)
         else:
             latents = self.sampler.sample(up, scale, noise, first, text, progress, on_step)
@@ -202,10 +218,6 @@ class PatchVSR(Upscaler):
         else:
             if self.text_encoder is None:
                 raise UserError(f"base '{self.spec.base}' has no text encoder here; use prompt=fixed")
-            if self.spec.prompt == "caption" and not clip.caption:
-                raise UserError(
-                    f"'{self.name}' needs a caption, and clip '{clip.name}' has none; use a variant with prompt=fixed"
-                )
             embeddings = self.text_encoder([clip.caption if self.spec.prompt == "caption" and clip.caption else ""])
         return self.model.base.encode_text(embeddings.to(self.device))
 
@@ -221,4 +233,5 @@ def _fill(spec: VariantSpec) -> VariantSpec:
         tile=spec.tile or base.tile,
         frames=spec.frames or base.frames,
         augmentation=base.augmentation[2] if spec.augmentation < 0 else spec.augmentation,
+        shared_noise=base.shared_noise if spec.shared_noise < 0 else spec.shared_noise,
     )

@@ -73,6 +73,32 @@ class ResidualBlock(nn.Module):
         return maps + self.temporal(F.silu(around))
 
 
+def _through(blocks: nn.ModuleList, maps: Tensor, embedding: Tensor | None, frames: int) -> Tensor:
+    for block in blocks:
+        maps = block(maps, embedding, frames)
+    return maps
+
+
+class LevelStem(nn.Module):
+    """Small convolutional U-Net that reads a condition, with the resolutions of the nano base's stem and head."""
+
+    def __init__(self, latent_channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        fine, coarse = widths
+        self.conv_in = nn.Conv2d(latent_channels, fine, 3, padding=1)
+        self.fine = nn.ModuleList(ResidualBlock(fine) for _ in range(2))
+        self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
+        self.coarse = nn.ModuleList(ResidualBlock(coarse, temporal=last) for last in (False, True))
+        self.up = nn.Conv2d(coarse, 4 * fine, 1)
+        self.head = ResidualBlock(fine)
+
+    def forward(self, maps: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """From `[B * T, C, h, w]`: maps at the latents' resolution, at half of it, and back at full for the head."""
+        fine = _through(self.fine, self.conv_in(maps), None, frames)
+        coarse = _through(self.coarse, self.down(fine), None, frames)
+        return fine, coarse, self.head(fine + F.pixel_shuffle(self.up(coarse), 2), None, frames)
+
+
 class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """The nano base. Its network predicts the clean latents, from which the velocity follows.
 
@@ -83,6 +109,7 @@ class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
     Args:
         latent_channels: channels of the codec's latents.
         widths: channels at the latents' resolution and at half of it.
+        depths: residual blocks of the stem at these two resolutions, then of the head at half and at full resolution.
         dim: width of the transformer; must be a multiple of `heads`.
         heads, layers, ffn_dim: of the transformer.
         text_dim: width of the prompt embeddings.
@@ -94,11 +121,12 @@ class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
     def __init__(
         self,
         latent_channels: int = 48,
-        widths: tuple[int, int] = (48, 96),
-        dim: int = 128,
+        widths: tuple[int, int] = (64, 64),
+        depths: tuple[int, int, int, int] = (1, 2, 2, 2),
+        dim: int = 96,
         heads: int = 2,
         layers: int = 3,
-        ffn_dim: int = 512,
+        ffn_dim: int = 192,
         text_dim: int = 64,
     ) -> None:
         super().__init__()
@@ -116,14 +144,14 @@ class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
             rope_max_seq_len=1024,
         )
         self.conv_in = nn.Conv2d(latent_channels, fine, 3, padding=1)
-        self.fine_in = ResidualBlock(fine, dim)
+        self.fine_in = nn.ModuleList(ResidualBlock(fine, dim) for _ in range(depths[0]))
         self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
-        self.coarse_in = ResidualBlock(coarse, dim, temporal=True)
-        self.coarse_out = ResidualBlock(coarse, dim, temporal=True)
+        self.coarse_in = nn.ModuleList(ResidualBlock(coarse, dim, i == 0) for i in range(depths[1]))
+        self.coarse_out = nn.ModuleList(ResidualBlock(coarse, dim, i == 0) for i in range(depths[2]))
         self.up = nn.Conv2d(coarse, 4 * fine, 1)
-        self.fine_out = ResidualBlock(fine, dim)
+        self.fine_out = nn.ModuleList(ResidualBlock(fine, dim, i == 0) for i in range(depths[3]))
         self.norm_out = PositionNorm(fine)
-        self.conv_out = nn.Conv2d(fine, latent_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(fine, 2 * latent_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
 
@@ -149,12 +177,14 @@ class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
         noisy = (latents.float() / size).to(self.conv_in.weight.dtype)
         embedding = wan.embed_time(self.dit, t, noisy, features.condition)
         fine = self.conv_in(fold(noisy))
-        fine = self.fine_in(fine + levels[0] if levels else fine, embedding, frames)
+        fine = fine + levels[0] if levels else fine
+        fine = _through(self.fine_in, fine, embedding, frames)
         coarse = self.down(fine)
-        coarse = self.coarse_in(coarse + levels[1] if levels else coarse, embedding, frames)
+        coarse = _through(self.coarse_in, coarse + levels[1] if levels else coarse, embedding, frames)
         tokens = wan.forward(self.dit, unfold(coarse, frames), embedding, text, features, injections, gates)
-        hidden = self.coarse_out(coarse + fold(tokens), embedding, frames)
-        hidden = self.fine_out(fine + F.pixel_shuffle(self.up(hidden), 2), embedding, frames)
-        hidden = hidden + levels[2] if levels else hidden
-        clean = unfold(self.conv_out(F.silu(self.norm_out(hidden))), frames).float()
+        hidden = _through(self.coarse_out, coarse + fold(tokens), embedding, frames)
+        hidden = fine + F.pixel_shuffle(self.up(hidden), 2)
+        hidden = _through(self.fine_out, hidden + levels[2] if levels else hidden, embedding, frames)
+        drawn, kept = unfold(self.conv_out(F.silu(self.norm_out(hidden))), frames).float().chunk(2, 1)
+        clean = drawn + kept * (latents.float() / size)
         return (latents.float() - clean) / noise_share

@@ -21,6 +21,7 @@ from patchvsr.adapter import Adapter
 from patchvsr.base import Base, cast, check_config, define
 from patchvsr.card import STATUS
 from patchvsr.codec import Codec, codecs
+from patchvsr.control import RegressionControl
 from patchvsr.errors import UserError, nearest
 from patchvsr.loading import Parts, load_parts, weights_owner
 from patchvsr.method import PatchVSR
@@ -65,6 +66,7 @@ class PatchVSRPipeline(FilesMixin, LoraMixin, DiffusionPipeline):
         transformer: of the base; None in the control without diffusion.
         adapter: for that base, with the fixed prompt.
         vae: the codec's network; None for the codec that has none.
+        control: the trained control without diffusion; None in other variants.
         text_encoder: for prompts other than the fixed one; None where the base has none here.
         spec: the variant, as a name such as `full:steps=2` or as plain values.
         weights_status: `trained`, `untrained` or `none` (needs no weights); nothing else vouches for the components.
@@ -76,9 +78,9 @@ class PatchVSRPipeline(FilesMixin, LoraMixin, DiffusionPipeline):
 
     # The adapter is used before and after every step of every tile. The transformer is let go of once per chunk, when
     # its last step is done and decoding, which takes the most memory, begins (see `_step_callback`).
-    model_cpu_offload_seq = "text_encoder->vae->transformer"
+    model_cpu_offload_seq = "text_encoder->control->vae->transformer"
     _exclude_from_cpu_offload = ["adapter"]
-    _optional_components = ["transformer", "adapter", "vae", "text_encoder"]
+    _optional_components = ["transformer", "adapter", "vae", "text_encoder", "control"]
     _callback_tensor_inputs = ["latents"]
 
     def __init__(
@@ -87,6 +89,7 @@ class PatchVSRPipeline(FilesMixin, LoraMixin, DiffusionPipeline):
         adapter: Adapter | None = None,
         vae: ModelMixin | None = None,
         text_encoder: ByteTextEncoder | None = None,
+        control: RegressionControl | None = None,
         spec: str | dict = "full",
         weights_status: str = "untrained",
         weights_sha256: dict | None = None,
@@ -95,9 +98,11 @@ class PatchVSRPipeline(FilesMixin, LoraMixin, DiffusionPipeline):
         if weights_status not in STATUS:
             raise UserError(f"unknown weights_status '{weights_status}'{nearest(weights_status, STATUS)}")
         self._spec = restore_spec(plain_spec(resolve(spec)) if isinstance(spec, str) else spec)
-        self.register_modules(transformer=transformer, adapter=adapter, vae=vae, text_encoder=text_encoder)
+        self.register_modules(
+            transformer=transformer, adapter=adapter, vae=vae, text_encoder=text_encoder, control=control
+        )
         self.register_to_config(weights_status=weights_status, weights_sha256=dict(weights_sha256 or {}))
-        for module in (transformer, adapter):
+        for module in (transformer, adapter, control):
             if module is not None:
                 use_channels_last(module)
         if not self._missing(self._spec):  # whoever leaves components out on purpose is told when they are needed
@@ -132,6 +137,7 @@ class PatchVSRPipeline(FilesMixin, LoraMixin, DiffusionPipeline):
             adapter=model.adapter if model else None,
             vae=parts.codec.module,
             text_encoder=parts.text_encoder,
+            control=parts.control,
             spec=plain_spec(spec),
             weights_status=parts.weights.status,
             weights_sha256=parts.weights.sha256,
@@ -328,7 +334,7 @@ class PatchVSRPipeline(FilesMixin, LoraMixin, DiffusionPipeline):
         kind: Any = codecs.get(spec.codec or define(spec.base).codec)
         codec: Codec = kind(self.vae) if kind.needs else kind()
         weights = Weights(self.config.weights_status, dict(self.config.weights_sha256))
-        parts = Parts(codec, self._model(spec), self.text_encoder, weights, self.dtype)
+        parts = Parts(codec, self._model(spec), self.text_encoder, weights, self.dtype, self.control)
         return PatchVSR(spec, parts, self._execution_device)
 
     def _model(self, spec: VariantSpec) -> PatchVSRModel | None:

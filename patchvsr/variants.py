@@ -30,7 +30,8 @@ class VariantSpec:
     Attributes:
         base: name of the base model.
         codec: name of the codec; one that fits the base's latents, such as a smaller one.
-        diffusion: False for the control that only encodes and decodes the upsampled video.
+        diffusion: False for the control that only encodes and decodes the upsampled video, on nano through a trained
+            regression.
         patch: the patch condition branch is there.
         context, position, modulation, tiling: the four axes of components.
         prompt: `fixed`, `caption` (of the clip) or `empty`.
@@ -42,6 +43,8 @@ class VariantSpec:
         overlap: share of a tile that the `overlapped` tiling overlaps.
         frames, frame_overlap: frames of a chunk, and how many of them it shares with the next.
         augmentation: noise level of the condition at inference in 0..1; negative means the base's own.
+        shared_noise: share of the noise's variance, 0..1, that all frames of a clip have in common; negative means the
+            base's own.
         tile_batch: tiles per forward on an accelerator.
         cache_mib: memory for step-invariant features of tiles.
         weights, base_weights, codec_weights: files or folders in place of the packaged ones.
@@ -69,6 +72,7 @@ class VariantSpec:
     frames: int
     frame_overlap: int
     augmentation: float
+    shared_noise: float
     tile_batch: int
     cache_mib: int
     weights: str
@@ -101,6 +105,8 @@ class VariantSpec:
     @property
     def arm(self) -> str:
         """The part of the spec that is trained, readable: variants with the same arm share weights."""
+        if not self.diffusion:
+            return f"{self.base}/no_diffusion"
         parts = [f"patch{self.patch_blocks}"] if self.patch else []
         if self.context != "none":
             parts.append(f"{self.context}{self.context_blocks}")
@@ -203,6 +209,8 @@ def check(spec: VariantSpec) -> None:
             raise UserError(f"{key}={value} of '{spec.name}' must be at least {low}")
     if not 0 <= spec.overlap < 1:
         raise UserError(f"overlap={spec.overlap} of '{spec.name}' must be in [0, 1)")
+    if spec.shared_noise > 1:
+        raise UserError(f"shared_noise={spec.shared_noise} of '{spec.name}' is a share; give 0 to 1")
     chunk = spec.frames or base.frames
     if not 0 <= spec.frame_overlap < chunk:
         raise UserError(f"frame_overlap={spec.frame_overlap} of '{spec.name}' must be below its {chunk} frames")

@@ -69,11 +69,12 @@ def _resize(frames: Tensor, height: int, width: int, kind: str) -> Tensor:
     column_matrix = _matrix(columns, width, kind, torch.arange(width)).to(flat.device)
     row_matrix = _matrix(rows, height, kind, torch.arange(height)).to(flat.device)
     top, side = top.to(flat.device), side.to(flat.device)
-    for target, frame in zip(out, flat, strict=True):
-        frame = frame.float()
-        target.copy_(F.interpolate(frame[None], (height, width), mode=kind, antialias=True)[0])
-        target[..., side] = row_matrix @ (frame @ column_matrix[side].T)
-        target[..., top, :] = (row_matrix[top] @ frame) @ column_matrix.T
+    with torch.autocast(flat.device.type, enabled=False):  # a training step's would round the products to bfloat16
+        for target, frame in zip(out, flat, strict=True):
+            frame = frame.float()
+            target.copy_(F.interpolate(frame[None], (height, width), mode=kind, antialias=True)[0])
+            target[..., side] = row_matrix @ (frame @ column_matrix[side].T)
+            target[..., top, :] = (row_matrix[top] @ frame) @ column_matrix.T
     return out.reshape(*frames.shape[:-2], height, width)
 
 

@@ -1,66 +1,42 @@
-"""Training clips: sharp stills and shots from a folder with a MANIFEST.csv, degraded on the fly.
+"""Training clips: tiles of sharp stills and videos, degraded on the fly.
 
 Stills become clips by smooth synthetic camera paths. Every batch is a function of (seed, step) alone, so a resumed
 run sees the same batches as an uninterrupted one.
 """
 from __future__ import annotations
 
-import csv
-import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from patchvsr.degradation import degradations, quantise, resize_bicubic, to_float
 from patchvsr.errors import UserError
 from patchvsr.position import Place
-from patchvsr.video import read_frames
+from patchvsr.training.config import TrainingConfig
+from patchvsr.training.sources import Footage
 
-FRAME = {1: 504, 5: 444}
-"""Side of the square frames that clips of 1 and 5 frames are cut to: divisible by every training scale."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One still (1 frame) or shot of the pack: `frames` is uint8 `[T, 3, H, W]`."""
-
-    frames: Tensor
-    caption: str
+LARGEST = 512
+"""Pixels: frames that tiles are cut from are no larger, which keeps a step's degradation cheap."""
+MOTION = 64
+"""Pixels that the frames of a clip leave to each side's motion."""
 
 
-def load_sources(folder: Path, split: str) -> list[Source]:
-    """All clips of a split, in memory.
+def frame_side(least: int, frames: int, scales: Iterable[int]) -> int:
+    """Side of the square frames that tiles are cut from, a multiple of every scale.
 
-    Raises:
-        UserError: no manifest, a listed file that is missing or changed, an unreadable one, or an empty split.
+    Args:
+        least: the smallest height or width of all sources.
+        frames: of the clip; more than one need room to move.
+        scales: those of the run.
     """
-    manifest = folder / "MANIFEST.csv"
-    if not manifest.is_file():
-        raise UserError(f"{folder} holds no MANIFEST.csv with the columns file, kind, sha256, caption and split")
-    sources = []
-    with manifest.open(newline="") as rows:
-        for row in csv.DictReader(rows):
-            if row["split"] != split:
-                continue
-            path = folder / row["file"]
-            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != row["sha256"]:
-                raise UserError(f"{path} is missing or not the file that MANIFEST.csv lists; fetch the pack again")
-            frames = read_frames(path) if row["kind"] == "shot" else _read_still(path)
-            sources.append(Source(frames, row["caption"]))
-    if not sources:
-        raise UserError(f"{manifest} lists no file of split '{split}'")
-    return sources
-
-
-def _read_still(path: Path) -> Tensor:
-    with Image.open(path) as image:
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]
+    room = min(least, LARGEST) - (MOTION if frames > 1 else 0)
+    return room // math.lcm(*scales) * math.lcm(*scales)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +60,11 @@ class Batch:
     scale: Tensor
     captions: list[str]
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        moved = {name: getattr(self, name).to(device) for name in ("high", "up", "surround", "scale")}
+        return replace(self, frames=[frame.to(device) for frame in self.frames], **moved)
+
     def places(self, spatial: int) -> tuple[Place, ...]:
         """The boxes in latent pixels."""
         return tuple(Place(*(round(value / spatial) for value in box)) for box in self.boxes)
@@ -93,21 +74,32 @@ class ClipSampler:
     """Draws batches of tiles.
 
     Args:
-        sources: what to draw from.
-        tile: tile size in pixels.
-        scales: scales and their probabilities.
-        methods: degradations to draw from.
-        whole: a tile is the whole frame (stage 1) instead of a crop of it.
+        footage: what to draw from.
+        config: the run; a stage 1 tile is the whole frame instead of a crop of it.
+        tile: side of a tile in pixels.
+
+    Raises:
+        UserError: frames that are smaller than a tile, or a degradation that cannot make one of the scales.
     """
 
-    def __init__(
-        self, sources: list[Source], tile: int, scales: dict[int, float], methods: list[str], whole: bool
-    ) -> None:
-        self.stills = [s for s in sources if len(s.frames) == 1]
-        self.shots = [s for s in sources if len(s.frames) > 1]
-        self.tile, self.scales, self.whole = tile, scales, whole
-        self.methods = [degradations.get(name) for name in methods]
-        self.thumbnails = [resize_bicubic(to_float(s.frames[:1]), 128, 128)[0] for s in sources]
+    def __init__(self, footage: Sequence[Footage], config: TrainingConfig, tile: int) -> None:
+        self.stills = [f for f in footage if len(f) == 1]
+        self.videos = [f for f in footage if len(f) > 1]
+        self.tile, self.scales, self.whole, self.config = tile, config.scales, config.stage == 1, config
+        self.least = min(min(f.shape[1:]) for f in footage)
+        if config.frame % math.lcm(*self.scales):
+            raise UserError(f"frame={config.frame} is no multiple of every scale ({', '.join(map(str, self.scales))})")
+        for frames in (1, 2):
+            if self._largest(frames) < tile:
+                raise UserError(
+                    f"frames of {self._largest(frames)} pixels are smaller than a tile of {tile}; give larger files, "
+                    "or a smaller tile or a larger frame in the config"
+                )
+        self.methods = [degradations.get(name) for name in config.degradations]
+        for method in self.methods:
+            for scale in self.scales:
+                method.low_size(self._largest(1), self._largest(1), scale)  # refuses what it cannot make
+        self._thumbnails: dict[Path, Tensor] = {}
 
     def draw(self, seed: int, step: int, size: int, frames: int) -> Batch:
         """The batch of a step: `size` tiles of `frames` frames."""
@@ -133,19 +125,33 @@ class ClipSampler:
         return sharp[..., *box], up[..., *box], up, surround, place, scale, caption
 
     def _clip(self, rng: np.random.Generator, frames: int) -> tuple[Tensor, str]:
-        size = FRAME[frames]
-        if self.shots and rng.random() < (0.15 if frames == 1 else 0.45):
-            source = self.shots[rng.integers(len(self.shots))]
-            first = int(rng.integers(len(source.frames) - frames + 1))
-            clip = to_float(source.frames[first : first + frames])
+        size = self._side(frames, rng)
+        if self.videos and (not self.stills or rng.random() < (0.15 if frames == 1 else 0.45)):
+            source = self.videos[rng.integers(len(self.videos))]
+            first = int(rng.integers(len(source) - frames + 1))
+            clip = to_float(source.read(first, frames))
             top, left = (int(rng.integers(length - size + 1)) for length in clip.shape[-2:])
             clip = clip[..., top : top + size, left : left + size]
         else:
             source = self.stills[rng.integers(len(self.stills))]
-            clip = camera_path(to_float(source.frames), frames, size, rng)
-        if rng.random() < 0.5:
-            clip = clip.flip(-1)
-        return clip, source.caption
+            clip = camera_path(self._zoomed(to_float(source.read()), size, rng), frames, size, rng)
+        for axis in (-1, -2):
+            clip = clip.flip(axis) if rng.random() < 0.5 else clip
+        return clip.transpose(-1, -2) if rng.random() < 0.5 else clip, source.caption
+
+    def _side(self, frames: int, rng: np.random.Generator) -> int:
+        """Side of the next frame; a whole one that becomes a tile by resizing is anything from the tile's size up."""
+        largest = self._largest(frames)
+        return int(rng.integers(self.tile, largest + 1)) if self.whole else largest
+
+    def _largest(self, frames: int) -> int:
+        return self.config.frame or frame_side(self.least, frames, self.scales)
+
+    def _zoomed(self, still: Tensor, least: int, rng: np.random.Generator) -> Tensor:
+        if rng.random() >= self.config.zoom:
+            return still
+        factor = max(float(rng.uniform(0.5, 1)), least / min(still.shape[-2:]))
+        return resize_bicubic(still, *(max(round(size * factor), least) for size in still.shape[-2:])).clamp(0, 1)
 
     def _surround(self, rng: np.random.Generator, up: Tensor, top: int, left: int) -> tuple[Tensor, tuple]:
         """The whole frame at tile size; half of the time it is a wall of frames, so that tiles are also seen as the
@@ -161,11 +167,18 @@ class ClipSampler:
         for y in range(rows):
             for x in range(columns):
                 height, width = edges_y[y + 1] - edges_y[y], edges_x[x + 1] - edges_x[x]
-                here = up if (y, x) == (row, column) else self.thumbnails[rng.integers(len(self.thumbnails))][None]
+                here = up if (y, x) == (row, column) else self._thumbnail(rng)[None]
                 wall[..., edges_y[y] : edges_y[y + 1], edges_x[x] : edges_x[x + 1]] = resize_bicubic(
                     here, height, width
                 )
         return wall, (row * size + top, column * size + left, tile, tile, rows * size, columns * size)
+
+    def _thumbnail(self, rng: np.random.Generator) -> Tensor:
+        """A small picture of any source, `[3, 128, 128]`, kept once it is made."""
+        source = (*self.stills, *self.videos)[rng.integers(len(self.stills) + len(self.videos))]
+        if source.path not in self._thumbnails:
+            self._thumbnails[source.path] = resize_bicubic(to_float(source.read(0, 1)), 128, 128)[0]
+        return self._thumbnails[source.path]
 
 
 def camera_path(still: Tensor, frames: int, size: int, rng: np.random.Generator) -> Tensor:

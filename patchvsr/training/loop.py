@@ -1,46 +1,41 @@
-"""The training loop: rectified flow on batches of tiles, resumable with the same continuation."""
+"""The training loop: rectified flow on batches of tiles, on one or many devices, resumable with the same continuation.
+
+accelerate moves the model, wraps it for several processes and accumulates gradients. Batches, times and noise are
+functions of (seed, step, process, micro-batch) alone, so nothing random has to be saved.
+"""
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from patchvsr.errors import UserError
+from patchvsr.training import checkpoint
 from patchvsr.training.config import TrainingConfig
 from patchvsr.training.data import Batch, ClipSampler
+from patchvsr.training.progress import Progress
 from patchvsr.training.task import Task
 
 CHECKPOINT_SECONDS = 120
-
-
-class Average:
-    """Exponential moving average of a module's trainable parameters."""
-
-    def __init__(self, parameters: dict[str, nn.Parameter], decay: float) -> None:
-        self.decay = decay
-        self.values = {name: value.detach().clone() for name, value in parameters.items()}
-
-    @torch.no_grad()
-    def update(self, parameters: dict[str, nn.Parameter], step: int) -> None:
-        """Move towards the parameters; faster at the start, so that the first weights are forgotten."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in parameters.items():
-            self.values[name].lerp_(value, 1 - decay)
+LOG_STEPS = 50
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, then a cosine to zero at the last step."""
+    """Linear warm-up, then a cosine to `final_rate` of the peak at the last step."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
     share = (step - config.warmup) / max(config.steps - config.warmup, 1)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    fall = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * fall)
 
 
 def is_clip_step(config: TrainingConfig, step: int) -> bool:
@@ -54,9 +49,12 @@ class Trainer:
     Args:
         config: the run.
         task: what is trained and its loss.
-        sampler, validation: where batches come from.
-        out: folder of the checkpoint and the log.
+        sampler: where batches come from.
+        progress: keeps the log, and validates.
+        out: folder of the checkpoint.
         chunk: frames of a clip step.
+        accelerator: devices and processes; one process on the default device where it is None.
+        workers: processes that draw batches ahead; 0 draws them in between steps.
     """
 
     def __init__(
@@ -64,23 +62,23 @@ class Trainer:
         config: TrainingConfig,
         task: Task,
         sampler: ClipSampler,
-        validation: ClipSampler | None,
+        progress: Progress,
         out: Path,
         chunk: int,
+        accelerator: Accelerator | None = None,
+        workers: int = 0,
     ) -> None:
-        self.config, self.task, self.sampler, self.validation = config, task, sampler, validation
-        self.out, self.chunk, self.step, self.seconds = out, chunk, 0, 0.0
+        self.accelerator = accelerator or make_accelerator(config)
+        self.config, self.task, self.sampler, self.progress = config, task, sampler, progress
+        self.out, self.chunk, self.step, self.seconds, self.workers = out, chunk, 0, 0.0, workers
+        task.to(self.accelerator.device)
         self.parameters = {n: p for n, p in task.named_parameters() if p.requires_grad}
         decayed = [p for p in self.parameters.values() if p.ndim > 1]
         others = [p for p in self.parameters.values() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99))
-        self.average = Average(self.parameters, config.ema)
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the config; a checkpoint of another one is refused."""
-        return hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode()).hexdigest()
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99))
+        self.model, self.optimizer = self.accelerator.prepare(task, optimizer)
+        self.average = EMAModel(self.parameters.values(), decay=config.ema)
 
     def run(self, minutes: float | None = None) -> bool:
         """Train until the last step or until `minutes` have passed.
@@ -89,141 +87,180 @@ class Trainer:
             Whether the last step was reached.
 
         Raises:
-            UserError: the loss is not finite.
+            UserError: the loss or its gradient is not finite, or the checkpoint cannot be written.
         """
-        started, saved, losses = time.monotonic(), time.monotonic(), []
-        self.out.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(self._draw, self.step)
-            while self.step < self.config.steps:
-                batch = future.result()
-                future = pool.submit(self._draw, self.step + 1)
-                began = time.monotonic()
-                losses.append(self._update(batch))
-                self.seconds += time.monotonic() - began
-                if self.step % 50 == 0 or self.step == self.config.steps:
-                    self._log(sum(losses) / len(losses), time.monotonic() - started)
-                    losses = []
-                now = time.monotonic()
-                if now - saved > CHECKPOINT_SECONDS:
-                    self.save()
-                    saved = now
-                if minutes is not None and now - started > minutes * 60:
-                    break
+        started = saved = time.monotonic()
+        losses: list[float] = []
+        for batches in self._batches():
+            began = time.monotonic()
+            losses.append(self._update(batches))
+            self.seconds += time.monotonic() - began
+            if self.step % LOG_STEPS == 0 or self._validates():
+                self._report(sum(losses) / len(losses))
+                losses = []
+            now = time.monotonic()
+            if now - saved > CHECKPOINT_SECONDS:
+                self.save()
+                saved = now
+            if self._out_of_time(minutes, now - started):
+                break
         self.save()
         return self.step >= self.config.steps
 
-    def _draw(self, step: int) -> Batch:
+    def _validates(self) -> bool:
+        return self.step % self.config.validate_every == 0 or self.step == self.config.steps
+
+    def _out_of_time(self, minutes: float | None, elapsed: float) -> bool:
+        if minutes is None:
+            return False
+        over = torch.tensor(float(elapsed > minutes * 60), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(over, "sum") > 0)  # all processes stop at one step
+
+    def _batches(self) -> Iterator[list[Batch]]:
+        """The micro-batches of every step that is left, drawn ahead by other processes."""
+        drawn: Iterable[list[Batch] | UserError] = DataLoader(
+            _Steps(self._draw, self.config.steps),
+            batch_size=None,
+            sampler=range(self.step, self.config.steps),
+            num_workers=self.workers,
+            prefetch_factor=4 if self.workers else None,
+            worker_init_fn=_single_thread,
+        )
+        for batches in drawn:
+            if isinstance(batches, UserError):
+                raise batches
+            yield batches
+
+    def _draw(self, step: int) -> list[Batch]:
         clips = is_clip_step(self.config, step)
         size = self.config.clip_batch if clips else self.config.still_batch
-        return self.sampler.draw(self.config.seed, step, size, self.chunk if clips else 1)
+        frames = self.chunk if clips else 1
+        return [self.sampler.draw(self._seed(micro), step, size, frames) for micro in range(self.config.accumulation)]
 
-    def _update(self, batch: Batch) -> float:
+    def _seed(self, micro: int) -> int:
+        """Of a micro-batch of this process; the config's own for the first of the first."""
+        index = self.accelerator.process_index * self.config.accumulation + micro
+        return self.config.seed + 1_000_003 * index
+
+    def _update(self, batches: list[Batch]) -> float:
         self.task.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
-        loss = self._loss(batch, _generator(self.config.seed, self.step))
-        if not torch.isfinite(loss):
-            raise UserError(f"loss is {loss.item()} at step {self.step}; resume from {self.out} with a lower rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip_norm)
+        total = 0.0
+        for micro, batch in enumerate(batches):
+            last = micro == len(batches) - 1
+            generator = generator_of(self._seed(micro), self.step)
+            with self._together(last):
+                loss = self.model(batch.to(self.accelerator.device), generator, self.config) / len(batches)
+                self._refuse(loss, "loss")
+                self.accelerator.backward(loss)
+            total += float(loss.detach())
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip_norm)
+        self._refuse(norm, "gradient")
         self.optimizer.step()
-        self.average.update(self.parameters, self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.step(self.parameters.values())
         self.step += 1
-        return float(loss.detach())
+        mean = torch.tensor(total, device=self.accelerator.device)
+        return float(self.accelerator.reduce(mean, "mean"))
 
-    def _loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        return self.task.loss(batch, generator, self.config.noise_share, self.config.lowest_time)
+    def _together(self, last: bool) -> AbstractContextManager[Any]:
+        """Processes exchange gradients with the last micro-batch of a step only."""
+        return self.accelerator.no_sync(self.model) if not last else _nothing()
 
-    @torch.no_grad()
-    def validate(self, batches: int = 6) -> float | None:
-        """Mean loss of the averaged weights on fixed batches of the validation split; None without one."""
-        if self.validation is None:
-            return None
-        self.task.eval()
-        with self.averaged():
-            losses = [
-                self._loss(self.validation.draw(1, i, 4, 1), _generator(1, i)) for i in range(batches)
-            ]
-        return float(torch.stack(losses).mean())
+    def _refuse(self, value: Tensor, what: str) -> None:
+        if not torch.isfinite(value):
+            raise UserError(
+                f"{what} is {value.item()} at step {self.step}; the checkpoint in {self.out} is from before it: start "
+                "again with a lower learning_rate, or with precision: no"
+            )
 
-    def averaged(self) -> Swap:
+    def _report(self, loss: float) -> None:
+        config, step = self.config, self.step
+        validation = None
+        if self._validates():
+            with self.averaged(), self.accelerator.autocast():
+                validation = self.progress.validate(self.task, step) if self.accelerator.is_main_process else None
+        if self.accelerator.is_main_process:
+            self.progress.write(step, loss, learning_rate(config, step), self.seconds, validation)
+            tracked = {"loss": loss, **(validation or {})}
+            self.accelerator.log({name: value for name, value in tracked.items() if value is not None}, step=step)
+        self.accelerator.wait_for_everyone()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
         """Context in which the task has the averaged weights."""
-        return Swap(self.parameters, self.average.values)
+        self.average.store(self.parameters.values())
+        self.average.copy_to(self.parameters.values())
+        try:
+            yield
+        finally:
+            self.average.restore(self.parameters.values())
 
     def save(self) -> None:
-        """Write the checkpoint, atomically."""
+        """Write the checkpoint (see `checkpoint.save`)."""
+        if not self.accelerator.is_main_process:
+            return
         state = {
-            "fingerprint": self.fingerprint,
             "step": self.step,
             "seconds": self.seconds,
-            "parameters": {n: p.detach() for n, p in self.parameters.items()},
-            "average": self.average.values,
+            "parameters": {name: value.detach() for name, value in self.parameters.items()},
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        temporary = self.out / "checkpoint.pt.part"
-        torch.save(state, temporary)
-        temporary.replace(self.out / "checkpoint.pt")
+        checkpoint.save(state, self.config, self.out)
 
     def resume(self) -> bool:
         """Continue from the folder's checkpoint, if there is one.
 
         Raises:
-            UserError: it belongs to another config.
+            UserError: it is damaged or belongs to another config.
         """
-        path = self.out / "checkpoint.pt"
-        if not path.is_file():
+        state = checkpoint.load(self.config, self.out)
+        if state is None:
             return False
-        state = torch.load(path, weights_only=True)
-        if state["fingerprint"] != self.fingerprint:
-            raise UserError(f"{path} belongs to another config; use another --out, or remove it")
         self.step, self.seconds = state["step"], state["seconds"]
         with torch.no_grad():
             for name, value in state["parameters"].items():
                 self.parameters[name].copy_(value)
-        self.average.values = state["average"]
+        self.average.load_state_dict(state["average"])
+        self.average.to(self.accelerator.device)
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.is_main_process:
+            self.progress.forget_after(self.step)
         return True
 
-    def _log(self, loss: float, elapsed: float) -> None:
-        validation = self.validate() if self.step % 250 == 0 or self.step == self.config.steps else None
-        row = {
-            "step": self.step,
-            "loss": f"{loss:.5f}",
-            "validation_loss": "" if validation is None else f"{validation:.5f}",
-            "learning_rate": f"{learning_rate(self.config, self.step):.2e}",
-            "seconds": f"{self.seconds:.1f}",
-        }
-        path = self.out / "log.csv"
-        fresh = not path.is_file()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
-        print(" ".join(f"{k} {v}" for k, v in row.items() if v), f"elapsed {elapsed:.0f}", flush=True)
+
+def make_accelerator(config: TrainingConfig, tracker: str | None = None, cpu: bool = False) -> Accelerator:
+    """Devices and processes as `accelerate launch` or `torchrun` set them; bf16 autocast where the config asks."""
+    return Accelerator(mixed_precision=config.precision, log_with=tracker, cpu=cpu)
 
 
-class Swap:
-    """Exchanges parameters for other values inside a `with` block."""
+class _Steps(Dataset):
+    """What each step trains on; an error of the data is handed on, since a worker's own would lose its type."""
 
-    def __init__(self, parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
-        self.parameters, self.values = parameters, values
+    def __init__(self, draw: Callable[[int], list[Batch]], steps: int) -> None:
+        self.draw, self.steps = draw, steps
 
-    def __enter__(self) -> None:
-        self._exchange()
+    def __len__(self) -> int:
+        return self.steps
 
-    def __exit__(self, *_: object) -> None:
-        self._exchange()
-
-    @torch.no_grad()
-    def _exchange(self) -> None:
-        for name, value in self.values.items():
-            mine = self.parameters[name].detach().clone()
-            self.parameters[name].copy_(value)
-            value.copy_(mine)
+    def __getitem__(self, step: int) -> list[Batch] | UserError:
+        try:
+            return self.draw(step)
+        except UserError as error:
+            return error
 
 
-def _generator(seed: int, step: int) -> torch.Generator:
+def _single_thread(worker: int) -> None:
+    torch.set_num_threads(1)  # the cores belong to the training step
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def generator_of(seed: int, step: int) -> torch.Generator:
+    """The generator of a step's times and noise, on the CPU."""
     return torch.Generator().manual_seed((seed << 32) + step)

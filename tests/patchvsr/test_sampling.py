@@ -38,6 +38,17 @@ def test_noise_of_a_frame_does_not_depend_on_the_chunk_it_is_drawn_in():
     assert whole.std() == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
+def test_frames_have_as_much_noise_in_common_as_asked_for(shared):
+    field, shape = NoiseField(5, "clip", shared), (8, 40, 40)
+    whole = field.chunk("latents", 0, 3, 1, shape, torch.float32)
+    frames = whole.transpose(0, 1).flatten(1)
+    assert torch.corrcoef(frames)[0, 2] == pytest.approx(shared, abs=0.03)
+    assert frames.std(1).tolist() == pytest.approx([1, 1, 1], abs=0.03)
+    assert torch.equal(whole[:, 2:], field.chunk("latents", 2, 1, 1, shape, torch.float32))
+    assert not torch.equal(whole, field.chunk("condition", 0, 3, 1, shape, torch.float32))
+
+
 def test_the_feature_cache_stays_in_its_budget():
     cache = FeatureCache(1000)
     places = [(Place(i, 0, 8, 8, 64, 64),) for i in range(3)]
