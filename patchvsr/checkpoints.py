@@ -6,14 +6,16 @@ read. Files are safetensors with their metadata as JSON in the header.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from patchvsr.base import Base, BaseDefinition
-from patchvsr.model import load_strictly
+from patchvsr.model import load_strictly, save_weights
 from patchvsr.prompt import ByteTextEncoder
 from patchvsr.weights import load_safetensors, sha256_file
 from patchvsr.weights.packaged import FOLDER, manifest
@@ -41,10 +43,23 @@ def find(kind: str, name: str) -> Checkpoint | None:
     return None if entry is None else Checkpoint(FOLDER / entry["file"], entry["sha256"])
 
 
-def register(kind: str, name: str, file: Path) -> None:
-    """Enter a file that lies in the packaged folder into the manifest."""
+def adopt(kind: str, name: str, file: Path, log: Path) -> None:
+    """Copy a trained file and its log into the package, and enter it into the manifest.
+
+    Paths of the machine that it was trained on are taken out of the file's metadata: they mean nothing elsewhere.
+    """
+    with safe_open(file, "pt") as tensors:
+        metadata = json.loads((tensors.metadata() or {}).get("patchvsr", "{}"))
+    for key in ("start", "base_weights"):
+        if path := metadata.get("training", {}).get(key):
+            metadata["training"][key] = Path(path).name
+    own = FOLDER / file.name
+    save_weights(load_safetensors(file), own, metadata, torch.bfloat16)
+    own.chmod(0o644)  # safetensors lets nobody else read its files
+    (FOLDER / "training").mkdir(exist_ok=True)
+    shutil.copyfile(log, FOLDER / "training" / f"{file.stem}.csv")
     data = manifest()
-    data.setdefault(kind, {})[name] = {"file": file.name, "sha256": sha256_file(file)}
+    data.setdefault(kind, {})[name] = {"file": own.name, "sha256": sha256_file(own)}
     (FOLDER / "manifest.json").write_text(json.dumps(data, indent=2, sort_keys=True) + "\n")
 
 

@@ -102,9 +102,9 @@ class LevelStem(nn.Module):
 class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """The nano base. Its network predicts the clean latents, from which the velocity follows.
 
-    It predicts them directly, without a skip from the noisy ones: their variance differs from place to place (next to
-    none in flat areas), so a skip would carry noise that the network must cancel exactly. This is no full cure: the
-    model card shows the noise that further steps leave at the present training budget.
+    A fixed skip from the noisy latents would carry noise that the network must cancel exactly, since their variance
+    differs from place to place (next to none in flat areas). So the head predicts, for every value, what to draw and
+    how much of the noisy value to keep, as a Wiener filter with a local variance does.
 
     Args:
         latent_channels: channels of the codec's latents.

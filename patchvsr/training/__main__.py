@@ -24,7 +24,9 @@ from patchvsr.training.progress import Progress
 from patchvsr.training.start import start_from
 from patchvsr.training.task import ArmTask, BaseTask, ControlTask, Task
 from patchvsr.variants import resolve
+from patchvsr.weights import sha256_file
 
+CHANGES = ("variant", "steps", "still_batch", "clip_batch", "learning_rate", "start", "base_weights")
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -37,6 +39,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--variant", help="stage 2: the arm to train, such as no_pos")
     parser.add_argument("--steps", type=int, help="optimiser steps in place of the config's")
     parser.add_argument("--start", help="stage 2: weights of another arm to start from, where both have a part")
+    parser.add_argument("--base-weights", help="stage 2: weights of the base in place of the packaged ones")
+    parser.add_argument("--still-batch", type=int, help="tiles per step of one frame, in place of the config's")
+    parser.add_argument("--clip-batch", type=int, help="tiles per step of a clip, in place of the config's")
+    parser.add_argument("--learning-rate", type=float, help="in place of the config's")
     parser.add_argument("--minutes", type=float, help="stop after this long; run again to go on")
     parser.add_argument("--allow-excluded", action="store_true", help="go on without files that cannot be trained on")
     parser.add_argument("--mlflow", metavar="URI", help="also log to this MLflow store, such as sqlite:///mlflow.db")
@@ -60,13 +66,10 @@ def build(config: TrainingConfig) -> tuple[Task, str]:
     if config.stage == 1:
         base, text_encoder = checkpoints.load_nano(definition, None)
         return BaseTask(base, text_encoder, codec), config.base
-    found = checkpoints.find("bases", config.base)
-    if found is None:
-        raise UserError(f"base '{config.base}' has no trained weights yet; train stage 1 first (config nano-base)")
     spec = resolve(config.variant)
     if not spec.diffusion:
         return ControlTask(RegressionControl.for_base(definition), definition, codec), spec.arm
-    base, text_encoder = checkpoints.load_nano(definition, found)
+    base, text_encoder = checkpoints.load_nano(definition, base_weights(config))
     model = PatchVSRModel.fresh(base, spec.adapter_config())
     with torch.no_grad():
         words = definition.prompt if spec.prompt == "fixed" else ""
@@ -75,6 +78,23 @@ def build(config: TrainingConfig) -> tuple[Task, str]:
         fresh, left = start_from(model, Path(config.start))
         print(f"started from {config.start}: {len(fresh)} tensors are new, {len(left)} of its own have no place here")
     return ArmTask(model, text_encoder, codec, spec.prompt), spec.arm
+
+
+def base_weights(config: TrainingConfig) -> checkpoints.Checkpoint:
+    """The trained base that an arm is for.
+
+    Raises:
+        UserError: there is none.
+    """
+    if config.base_weights:
+        path = Path(config.base_weights)
+        if not path.is_file():
+            raise UserError(f"base_weights={path} does not exist; give the safetensors file that stage 1 wrote")
+        return checkpoints.Checkpoint(path, sha256_file(path))
+    found = checkpoints.find("bases", config.base)
+    if found is None:
+        raise UserError(f"base '{config.base}' has no trained weights yet; train stage 1 first (config nano-base)")
+    return found
 
 
 def final_state(task: Task) -> dict[str, torch.Tensor]:
@@ -122,7 +142,7 @@ def load_data(args: argparse.Namespace, config: TrainingConfig) -> dict[str, Cli
 def main(argv: list[str] | None = None) -> int:
     """Train; exit code 0 when finished, 3 when stopped by --minutes, 2 for bad input."""
     args = parser().parse_args(argv)
-    changes = {k: v for k in ("variant", "steps", "start") if (v := getattr(args, k)) is not None}
+    changes = {k: v for k in CHANGES if (v := getattr(args, k)) is not None}
     path = Path(args.config) if Path(args.config).suffix else CONFIGS / f"{args.config}.yaml"
     config = load_config(path, changes)
     task, name = build(config)
@@ -147,15 +167,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def write_weights(trainer: Trainer, task: Task, config: TrainingConfig, name: str, args: argparse.Namespace) -> None:
-    """The averaged weights, in bfloat16, in the run's folder or in the package."""
-    folder = checkpoints.FOLDER if args.package else args.out
-    file = folder / f"{name.replace('/', '-')}.safetensors"
+    """The averaged weights, in bfloat16, in the run's folder and, if asked for, in the package."""
+    file = args.out / f"{name.replace('/', '-')}.safetensors"
     metadata = {"name": name, "training": config.to_dict(), "seconds": round(trainer.seconds)}
     with trainer.averaged():
         save_weights(final_state(task), file, metadata, torch.bfloat16)
-    if args.package:
-        checkpoints.register("bases" if config.stage == 1 else "arms", name, file)
     print(f"wrote {file}")
+    if args.package:
+        checkpoints.adopt("bases" if config.stage == 1 else "arms", name, file, args.out / "log.csv")
 
 
 def track(accelerator: Accelerator, config: TrainingConfig, name: str, uri: str) -> None:

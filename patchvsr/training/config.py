@@ -18,6 +18,7 @@ class TrainingConfig:
         stage: 1 trains the base and its text encoder on whole frames; 2 trains an arm on the frozen base.
         variant: stage 2: the named variant (with overrides) whose arm is trained.
         base: name of the base.
+        base_weights: stage 2: safetensors file of the base; empty for the packaged one.
         start: stage 2: safetensors file of an arm whose weights are the start where both arms have a part.
         steps: optimiser steps.
         tile: side of the tiles in pixels; 0 for the base's own.
@@ -38,6 +39,7 @@ class TrainingConfig:
     stage: int
     variant: str = "full"
     base: str = "nano"
+    base_weights: str = ""
     start: str = ""
     steps: int = 1000
     tile: int = 0

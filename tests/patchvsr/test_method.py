@@ -94,12 +94,10 @@ def test_the_clip_that_is_given_is_not_written_to():
     assert torch.equal(source.frames, before)
 
 
-def test_the_control_is_the_upsampled_video():
-    from patchvsr.degradation import resize_bicubic
-
+def test_the_control_of_a_base_without_a_trained_one_is_the_upsampled_video():
     source = clip()
     expected = resize_bicubic(source.frames, 96, 80).clamp(0, 1)
-    torch.testing.assert_close(run("no_diffusion", source), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(run("no_diffusion:base=wan-tiny", source), expected, atol=1e-5, rtol=0)
 
 
 def test_cuts_are_inside_the_output_and_cover_all_steps():
@@ -113,11 +111,12 @@ def test_cuts_are_inside_the_output_and_cover_all_steps():
 
 def test_only_arms_with_packaged_weights_are_trained():
     trained = checkpoints.manifest()["arms"]
-    for name in ("full", "shifted", "no_global", "no_pos"):
+    names = ("full", "shifted", "no_global", "no_pos", "no_lora", "no_patch", "no_fixed_prompt", "full:position=box")
+    for name in (*names, "no_diffusion"):
         assert resolve(name).arm in trained
         assert PatchVSR.load(resolve(name), CPU, torch.float32).weights.status == "trained"
     assert PatchVSR.load(resolve("full:base=wan-tiny"), CPU, torch.float32).weights.status == "untrained"
-    assert PatchVSR.load(resolve("full:position=box"), CPU, torch.float32).weights.status == "untrained"
+    assert PatchVSR.load(resolve("full:position=rope_offset"), CPU, torch.float32).weights.status == "untrained"
 
 
 def test_arms_are_different_weights_and_hashes_are_reported():
