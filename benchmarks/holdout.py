@@ -26,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.holdout", description=__doc__)
     parser.add_argument("--data", type=Path, help="training pack with a MANIFEST.csv that names splits")
+    parser.add_argument("--split", default="val", help="of the pack; train is for choices that must not be made on "
+                        "what is reported (default: val)")  # fmt: skip
+    parser.add_argument("--count", type=int, help="so many files of the split, evenly spaced (default: all)")
     parser.add_argument("--clips", type=Path, help="folder of videos, searched through, that are no training data")
     parser.add_argument("--out", type=Path, required=True, help="where the clips go")
     parser.add_argument("--frames", type=int, default=5, help="frames of a video, from its middle (default: 5)")
@@ -34,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def held_out(data: Path) -> Iterator[tuple[str, Path, str]]:
-    """Name, file and caption of the pack's validation split.
+def of_split(data: Path, split: str) -> Iterator[tuple[str, Path, str]]:
+    """Name, file and caption of one of the pack's splits.
 
     Raises:
         UserError: no manifest with the columns file and split, or nothing in the split.
@@ -44,9 +47,9 @@ def held_out(data: Path) -> Iterator[tuple[str, Path, str]]:
     if not manifest.is_file():
         raise UserError(f"{data} holds no MANIFEST.csv; give a training pack whose manifest names splits")
     with manifest.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("split") == "val"]
+        rows = [row for row in csv.DictReader(file) if row.get("split") == split]
     if not rows:
-        raise UserError(f"{manifest} lists no file of split 'val'")
+        raise UserError(f"{manifest} lists no file of split '{split}'")
     for row in rows:
         path = data / row["file"]
         yield f"{row.get('source_id') or path.stem}__{path.stem}", path, row.get("caption") or ""
@@ -66,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
     """Write the clips; exit code 2 for bad input."""
     args = parser().parse_args(argv)
     try:
-        clips = list(held_out(args.data)) if args.data else []
+        clips = list(of_split(args.data, args.split)) if args.data else []
+        clips = clips[:: max(len(clips) // args.count, 1)][: args.count] if args.count else clips
         if args.clips:
             videos = sorted(p for p in args.clips.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
             clips += [(f"{path.stem}__{path.stem}", path, "") for path in videos]

@@ -153,7 +153,14 @@ def main(argv: list[str] | None = None) -> int:
     progress = Progress(args.out, config, samplers["val"])
     sampler = samplers["train"]
     assert sampler is not None  # load_data refuses that
-    trainer = Trainer(config, task, sampler, progress, args.out, define(config.base).frames, accelerator, args.workers)
+    file = args.out / f"{name.replace('/', '-')}.safetensors"
+
+    def keep(step: int) -> None:
+        metadata = {"name": name, "training": config.to_dict(), "step": step}
+        save_weights(final_state(task), file.with_stem(f"{file.stem}-step{step:06d}"), metadata, torch.bfloat16)
+
+    chunk = define(config.base).frames
+    trainer = Trainer(config, task, sampler, progress, args.out, chunk, accelerator, args.workers, keep)
     if trainer.resume():
         print(f"resumed at step {trainer.step}", flush=True)
     finished = trainer.run(args.minutes)
@@ -162,19 +169,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"stopped at step {trainer.step} of {config.steps}; run the same command to go on")
         return 3
     if accelerator.is_main_process:
-        write_weights(trainer, task, config, name, args)
+        metadata = {"name": name, "training": config.to_dict(), "seconds": round(trainer.seconds)}
+        with trainer.averaged():
+            save_weights(final_state(task), file, metadata, torch.bfloat16)
+        print(f"wrote {file}")
+        if args.package:
+            checkpoints.adopt("bases" if config.stage == 1 else "arms", name, file, args.out / "log.csv")
     return 0
-
-
-def write_weights(trainer: Trainer, task: Task, config: TrainingConfig, name: str, args: argparse.Namespace) -> None:
-    """The averaged weights, in bfloat16, in the run's folder and, if asked for, in the package."""
-    file = args.out / f"{name.replace('/', '-')}.safetensors"
-    metadata = {"name": name, "training": config.to_dict(), "seconds": round(trainer.seconds)}
-    with trainer.averaged():
-        save_weights(final_state(task), file, metadata, torch.bfloat16)
-    print(f"wrote {file}")
-    if args.package:
-        checkpoints.adopt("bases" if config.stage == 1 else "arms", name, file, args.out / "log.csv")
 
 
 def track(accelerator: Accelerator, config: TrainingConfig, name: str, uri: str) -> None:

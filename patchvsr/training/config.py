@@ -26,6 +26,7 @@ class TrainingConfig:
         still_batch, clip_batch: tiles per process and micro-batch, of one frame and of a chunk's frames.
         accumulation: micro-batches whose gradients make one step.
         precision: `bf16` (autocast) or `no` (float32).
+        keep_every: steps between weights that are kept as files beside the last ones; 0 keeps none.
         validate_every: steps between validations, which also draw samples.
         clip_share: share of steps that train on clips.
         scales: scale to probability.
@@ -49,6 +50,7 @@ class TrainingConfig:
     clip_share: float = 0.3
     accumulation: int = 1
     precision: str = "bf16"
+    keep_every: int = 0
     validate_every: int = 500
     learning_rate: float = 1e-3
     final_rate: float = 0.0

@@ -55,6 +55,7 @@ class Trainer:
         chunk: frames of a clip step.
         accelerator: devices and processes; one process on the default device where it is None.
         workers: processes that draw batches ahead; 0 draws them in between steps.
+        keep: called every `keep_every` steps in the main process, with the averaged weights in the task.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class Trainer:
         chunk: int,
         accelerator: Accelerator | None = None,
         workers: int = 0,
+        keep: Callable[[int], None] | None = None,
     ) -> None:
         self.accelerator = accelerator or make_accelerator(config)
         self.config, self.task, self.sampler, self.progress = config, task, sampler, progress
-        self.out, self.chunk, self.step, self.seconds, self.workers = out, chunk, 0, 0.0, workers
+        self.out, self.chunk, self.step, self.seconds = out, chunk, 0, 0.0
+        self.workers, self.keep = workers, keep
         task.to(self.accelerator.device)
         self.parameters = {n: p for n, p in task.named_parameters() if p.requires_grad}
         decayed = [p for p in self.parameters.values() if p.ndim > 1]
@@ -98,6 +101,10 @@ class Trainer:
             if self.step % LOG_STEPS == 0 or self._validates():
                 self._report(sum(losses) / len(losses))
                 losses = []
+            if self.keep and self.config.keep_every and self.step % self.config.keep_every == 0:
+                with self.averaged():
+                    if self.accelerator.is_main_process:
+                        self.keep(self.step)
             now = time.monotonic()
             if now - saved > CHECKPOINT_SECONDS:
                 self.save()

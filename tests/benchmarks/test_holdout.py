@@ -29,6 +29,8 @@ def test_the_validation_split_and_further_videos_are_written(tmp_path):
     assert [clip.caption for clip in clips] == [None, "noise"]
     (still,) = (tmp_path / "GT" / "film__a").iterdir()
     assert Image.open(still).size == (108, 96)
+    args[args.index("--clips") : args.index("--clips") + 2] = ["--split", "train", "--count", "1"]
+    assert holdout.main(args) == 0 and (tmp_path / "GT" / "b__b").is_dir()
     frames = list((tmp_path / "GT" / "bunny__bunny").iterdir())
     assert len(frames) == 5 and Image.open(frames[0]).size == (636, 360)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from patchvsr import checkpoints
+from patchvsr.degradation import resize_bicubic
 from patchvsr.errors import UserError
 from patchvsr.method import PatchVSR
 from patchvsr.upscaler import Clip, Upscaler, create

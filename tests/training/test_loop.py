@@ -135,6 +135,15 @@ def _parameter(task):
     return next(p for p in task.parameters() if p.requires_grad)
 
 
+def test_weights_on_the_way_are_kept_for_curves(config, train, tmp_path):
+    config.write_text(config.read_text() + "keep_every: 2\n")
+    assert train(tmp_path / "out", "--variant", "no_global") == 0
+    kept = sorted(path.name for path in (tmp_path / "out").glob("*-step*.safetensors"))
+    assert [name[-18:] for name in kept] == ["000002.safetensors", "000004.safetensors"]
+    last = load_safetensors(tmp_path / "out" / kept[1], None)
+    assert all(torch.equal(value, last[name]) for name, value in weights(tmp_path / "out", "no_global").items())
+
+
 def test_stage_one_trains_base_and_text_encoder(config, train, tmp_path):
     config.write_text(config.read_text().replace("stage: 2", "stage: 1") + "scales: {4: 1.0}\n")
     assert train(tmp_path / "base", "--steps", "1") == 0
