@@ -14,6 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from benchmarks.suites.folders import read_captions
 from patchvsr.errors import UserError
 from patchvsr.training.sources import Footage
 from patchvsr.video import VIDEO_SUFFIXES, write_png_folder
@@ -73,7 +74,8 @@ def main(argv: list[str] | None = None) -> int:
         clips = clips[:: max(len(clips) // args.count, 1)][: args.count] if args.count else clips
         if args.clips:
             videos = sorted(p for p in args.clips.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
-            clips += [(f"{path.stem}__{path.stem}", path, "") for path in videos]
+            captions = read_captions(args.clips / "captions.csv")
+            clips += [(f"{path.stem}__{path.stem}", path, captions.get(path.stem, "")) for path in videos]
         if not clips:
             raise UserError("nothing to write; give --data, or --clips with a folder of videos")
         for name, path, _ in clips:

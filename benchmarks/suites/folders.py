@@ -71,16 +71,25 @@ def _facts(suite: str, clips: Iterable[str], folders: list[Path]) -> dict[str, F
     """
     captions: dict[str, str] = {}
     for path in (folder / "captions.csv" for folder in folders):
-        if not path.is_file():
-            continue
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if not {"clip", "caption"} <= set(reader.fieldnames or []):
-                raise UserError(f"{path} must have the columns clip and caption")
-            captions |= {row["clip"]: row["caption"] for row in reader}
+        captions |= read_captions(path)
         if unknown := sorted(captions.keys() - set(clips)):
             raise UserError(f"{path} has a caption of '{unknown[0]}', and there is no such clip beside it")
     return {name: Facts(suite=suite, caption=captions.get(name) or None) for name in clips}
+
+
+def read_captions(path: Path) -> dict[str, str]:
+    """Captions by clip from a CSV file; none where there is no such file.
+
+    Raises:
+        UserError: it lacks the columns clip and caption.
+    """
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if not {"clip", "caption"} <= set(reader.fieldnames or []):
+            raise UserError(f"{path} must have the columns clip and caption")
+        return {row["clip"]: row["caption"] for row in reader}
 
 
 def check_same_names(low: dict[str, Path], high: dict[str, Path], lq: Path, gt: Path) -> None:
