@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,7 @@ class Trainer:
 
     def _together(self, last: bool) -> AbstractContextManager[Any]:
         """Processes exchange gradients with the last micro-batch of a step only."""
-        return self.accelerator.no_sync(self.model) if not last else _nothing()
+        return nullcontext() if last else self.accelerator.no_sync(self.model)
 
     def _refuse(self, value: Tensor, what: str) -> None:
         if not torch.isfinite(value):
@@ -261,11 +261,6 @@ class _Steps(Dataset):
 
 def _single_thread(worker: int) -> None:
     torch.set_num_threads(1)  # the cores belong to the training step
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def generator_of(seed: int, step: int) -> torch.Generator:

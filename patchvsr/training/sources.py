@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from patchvsr.degradation import quantise
@@ -198,8 +197,3 @@ def write_excluded(problems: list[Problem], path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["file", "reason"])
         writer.writerows([p.path, p.reason] for p in problems)
-
-
-def still(frames: Tensor) -> Footage:
-    """Footage of frames in memory, uint8 `[T, 3, H, W]`."""
-    return Footage(Path(), "", frames if frames.dtype == torch.uint8 else quantise(frames))
