@@ -224,7 +224,7 @@ def test_chunk_cuts_are_where_the_share_of_two_chunks_changes():
 
 
 def test_a_step_callback_sees_every_step_of_every_chunk_and_may_change_the_latents():
-    upscaler = PatchVSR.load(resolve(variant("full", "frames=2,frame_overlap=0,steps=3")), CPU, torch.float32)
+    upscaler = PatchVSR.load(resolve(variant("full", "frames=2,frame_overlap=0,steps=3,shift=1")), CPU, torch.float32)
     seen = []
 
     def watch(step, time, latents):
