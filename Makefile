@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/bench
 VARIANTS ?= full,no_global,no_pos,bicubic
-FRAMES ?= 3
+FRAMES ?= 2
 
 bin := $(VENV)/bin
 stamp := $(VENV)/.installed
