@@ -15,8 +15,8 @@ from benchmarks.statistics import Paired, paired
 from patchvsr.errors import UserError
 from patchvsr.notation import split_list
 
-Values = dict[str, dict[str, dict[str, float]]]
-"""Metric, variant, clip to value."""
+Values = dict[str, dict[str, dict[str, float | None]]]
+"""Metric, variant, clip to value; None where the metric is not defined for the clip."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,10 +31,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def read(runs: list[Path]) -> Values:
-    """Every value of the runs' records that is `ok`.
+    """Every value of the runs' records.
 
     Raises:
-        UserError: a folder without records, or a clip that two runs have.
+        UserError: a folder without records, a clip that two runs have, an item that failed, or untrained weights.
     """
     values: Values = {}
     for run in runs:
@@ -43,14 +43,32 @@ def read(runs: list[Path]) -> Values:
             raise UserError(f"{run} holds no records.csv; give the --out of a benchmarks.run")
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
-                if row["status"] != "ok" or not row["value"]:
-                    continue
+                if row["status"] not in ("ok", "unavailable"):
+                    raise UserError(
+                        f"'{row['metric']}' of '{row['variant']}' on '{row['clip']}' in {path} is {row['status']}; "
+                        "nothing is averaged over the rest: complete the run, or use trained weights"
+                    )
                 clips = values.setdefault(row["metric"], {}).setdefault(row["variant"], {})
                 name = f"{run.name}/{row['clip']}" if len(runs) > 1 else row["clip"]
                 if name in clips:
                     raise UserError(f"{path} has clip '{row['clip']}' of '{row['variant']}' twice; give each run once")
-                clips[name] = float(row["value"])
+                clips[name] = float(row["value"]) if row["status"] == "ok" else None
     return values
+
+
+def defined(clips: dict[str, float | None]) -> dict[str, float]:
+    """The clips that have a value."""
+    return {clip: value for clip, value in clips.items() if value is not None}
+
+
+def notes(values: Values, table: dict[tuple, Paired]) -> list[str]:
+    """Which clips a metric is not defined for, one line for each metric of the table."""
+    lines = []
+    for metric in dict.fromkeys(metric for metric, _ in table):
+        without = sorted({clip for clips in values[metric].values() for clip, value in clips.items() if value is None})
+        if without:
+            lines.append(f"- {metric}: not defined for {len(without)} clips, which do not count: {', '.join(without)}")
+    return lines
 
 
 def source_of(clip: str) -> str:
@@ -75,12 +93,16 @@ def compare(values: Values, variants: list[str], against: str, chosen: list[str]
                     raise UserError(f"the runs have no '{metric}' of '{name}'; they have {', '.join(by_variant)}")
             if variant not in by_variant or against not in by_variant:
                 continue
-            first, second = by_variant[variant], by_variant[against]
+            first, second = (defined(by_variant[name]) for name in (variant, against))
+            if not first and not second and not chosen:
+                continue
             if missing := sorted(first.keys() ^ second.keys()):
                 raise UserError(
                     f"'{variant}' and '{against}' do not have '{metric}' on the same clips ({missing[0]} is only in "
                     "one of them); complete the run"
                 )
+            if not first:
+                raise UserError(f"'{metric}' is not defined for any clip of the runs")
             table[metric, variant] = paired(first, second, {clip: source_of(clip) for clip in first})
     return table
 
@@ -100,7 +122,9 @@ def render(table: dict[tuple, Paired], against: str) -> list[list[str]]:
 def _words(metric: str, found: Paired) -> str:
     if not found.distinguishable:
         return "not distinguishable"
-    direction = metrics.get(metric)().direction if metric in metrics.names() else "higher"
+    if metric not in metrics:
+        return "differs"  # a metric of a package that is not installed here: nobody knows which way is better
+    direction = metrics.get(metric)().direction
     if direction == "one":
         return "nearer to 1" if abs(found.first - 1) < abs(found.second - 1) else "farther from 1"
     return "better" if (found.difference > 0) == (direction == "higher") else "worse"
@@ -111,13 +135,16 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         chosen = args.metrics.split(",") if args.metrics else None
-        rows = render(compare(read(args.runs), split_list(args.variants), args.against, chosen), args.against)
+        values = read(args.runs)
+        table = compare(values, split_list(args.variants), args.against, chosen)
+        rows = render(table, args.against)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(notes(values, table)), end="")
     if args.csv:
         with args.csv.open("w", newline="") as file:
             csv.writer(file).writerows(rows)

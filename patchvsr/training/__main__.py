@@ -145,6 +145,8 @@ def main(argv: list[str] | None = None) -> int:
     changes = {k: v for k in CHANGES if (v := getattr(args, k)) is not None}
     path = Path(args.config) if Path(args.config).suffix else CONFIGS / f"{args.config}.yaml"
     config = load_config(path, changes)
+    if args.mlflow and find_spec("mlflow") is None:
+        raise UserError("--mlflow needs the package mlflow, which is not installed; run `pip install mlflow`")
     task, name = build(config)
     samplers = load_data(args, config)
     accelerator = make_accelerator(config, "mlflow" if args.mlflow else None, args.cpu)
@@ -179,13 +181,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def track(accelerator: Accelerator, config: TrainingConfig, name: str, uri: str) -> None:
-    """Log to an MLflow store.
-
-    Raises:
-        UserError: mlflow is not installed.
-    """
-    if find_spec("mlflow") is None:
-        raise UserError("--mlflow needs the package mlflow, which is not installed; run `pip install mlflow`")
+    """Log to an MLflow store."""
     settings = {key: str(value) for key, value in config.to_dict().items()}
     accelerator.init_trackers("patchvsr-training", settings, {"mlflow": {"tracking_uri": uri, "run_name": name}})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from patchvsr.errors import UserError
 from patchvsr.training.__main__ import CONFIGS
 from patchvsr.training.config import load_config
 from patchvsr.variants import resolve
+from patchvsr.weights.packaged import FOLDER
 
 COMMON = "full:context=none,position=none"
 
@@ -115,6 +117,8 @@ def train(args: argparse.Namespace, start: Callable[[list[str], int, float | Non
     for arm, file in first:
         if not file.is_file() and (code := start(command(arm, args, base, None), cores, left())):
             return code
+    if args.package:  # its weights live on in the arms; its log belongs beside theirs
+        shutil.copyfile(args.out / "common" / "log.csv", FOLDER / "training" / "nano-common.csv")
     threads = max(cores // args.jobs, 1)
     with ThreadPoolExecutor(args.jobs) as pool:
         codes = list(pool.map(lambda arm: start(command(arm, args, base, common), threads, left()), arms))

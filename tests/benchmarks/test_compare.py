@@ -58,7 +58,6 @@ def run(tmp_path):
         for variant, lpips, psnr in (("full", 0.2, 30.0 + index % 2), ("bicubic", 0.4, 30.5)):
             for metric, value in (("lpips", lpips + index / 100), ("psnr", psnr), ("seam", 1.0)):
                 rows.append({"clip": clip, "variant": variant, "metric": metric, "value": value, "status": "ok"})
-    rows.append({"clip": "a__1", "variant": "full", "metric": "niqe", "value": "", "status": "failed"})
     with (tmp_path / "records.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -88,6 +87,32 @@ def test_runs_are_pooled(run, tmp_path_factory, capsys):
     assert capsys.readouterr().out.splitlines()[1].split()[-2:] == ["4", "better"]
     assert command(run, run, "--variants", "full", "--against", "bicubic") == 2
     assert "give each run once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", ["failed", "oom", "untrained"])
+def test_nothing_is_averaged_over_what_is_left(run, capsys, status):
+    path = run / "records.csv"
+    path.write_text(path.read_text().replace("c__1,full,lpips,0.22,ok", f"c__1,full,lpips,,{status}"))
+    assert command(run, "--variants", "full", "--against", "bicubic") == 2
+    assert f"'lpips' of 'full' on 'c__1' in {path} is {status}; nothing is averaged" in capsys.readouterr().err
+
+
+def test_clips_without_a_defined_value_are_named(run, capsys):
+    path = run / "records.csv"
+    lines = [line if not line.startswith("c__1") or "lpips" not in line else line.rpartition(",")[0].rpartition(",")[0]
+             + ",,unavailable" for line in path.read_text().splitlines()]  # fmt: skip
+    path.write_text("\n".join(lines) + "\n")
+    assert command(run, "--variants", "full", "--against", "bicubic") == 0
+    out = capsys.readouterr().out
+    assert "- lpips: not defined for 1 clips, which do not count: c__1" in out
+    assert next(line for line in out.splitlines() if line.startswith("lpips")).split()[-2:] == ["2", "better"]
+
+
+def test_an_unknown_metric_is_neither_better_nor_worse(run, capsys):
+    path = run / "records.csv"
+    path.write_text(path.read_text().replace(",lpips,", ",mine,"))
+    assert command(run, "--variants", "full", "--against", "bicubic", "--metrics", "mine") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[-1] == "differs"
 
 
 @pytest.mark.parametrize(

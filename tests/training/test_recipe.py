@@ -18,12 +18,13 @@ class Runs:
     """Keeps what would have been run, and leaves the files that a run writes."""
 
     def __init__(self, code=0, fails=""):
-        self.commands, self.threads, self.code, self.fails = [], [], code, fails
+        self.commands, self.threads, self.raw, self.code, self.fails = [], [], [], code, fails
 
     def __call__(self, words, threads, minutes):
         options = dict(zip(words[::2], words[1::2], strict=False))
         self.commands.append(options)
         self.threads.append(threads)
+        self.raw.append(words)
         return self.code if options["--out"].endswith(self.fails) else 0
 
     @property
@@ -74,6 +75,17 @@ def test_a_run_that_stops_stops_the_recipe(tmp_path):
     assert recipe.train(arguments(tmp_path), runs) == 3
 
 
+def test_the_log_of_the_common_phase_is_packaged_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "FOLDER", tmp_path / "package")
+    (tmp_path / "package" / "training").mkdir(parents=True)
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "log.csv").write_text("step\n")
+    runs = Runs()
+    assert recipe.train(arguments(tmp_path, "--package"), runs) == 0
+    assert (tmp_path / "package" / "training" / "nano-common.csv").read_text() == "step\n"
+    assert [name for name, words in zip(runs.names, runs.raw, strict=True) if "--package" not in words] == ["common"]
+
+
 def test_an_unknown_arm_is_named(capsys):
     assert recipe.main(["--data", "D", "--out", "O", "--arms", "full,no_glbal"]) == 2
     assert "has no arm 'no_glbal'; it has full" in capsys.readouterr().err
@@ -85,7 +97,7 @@ def test_packaged_weights_are_in_the_manifest_and_name_no_path(tmp_path, monkeyp
     (tmp_path / "package").mkdir()
     made, log = tmp_path / "nano-x.safetensors", tmp_path / "log.csv"
     log.write_text("step\n")
-    metadata = {"training": {"start": "/home/me/runs/common.safetensors", "steps": 3}}
+    metadata = {"training": {"start": str(tmp_path / "common.safetensors"), "steps": 3}}
     save_weights({"a": torch.ones(2)}, made, metadata, torch.bfloat16)
     checkpoints.adopt("arms", "nano/x", made, log)
     found = checkpoints.find("arms", "nano/x")
