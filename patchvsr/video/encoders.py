@@ -40,6 +40,9 @@ class Encoder:
 
 _X26 = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 
+_X265_SAFE = 128
+"""Below this many pixels a side, what `compression.CODECS` says of x265 and small pictures is avoided here as well."""
+
 # Factors at which a 4K picture looks like its source; the encoders' own defaults (23, 28, 32, 35) throw detail away.
 ENCODERS = {
     "h264": Encoder(
@@ -145,10 +148,11 @@ class Encoding:
         """The row of `ENCODERS`."""
         return ENCODERS[self.codec]
 
-    @property
-    def options(self) -> dict[str, str]:
-        """Options for FFmpeg's encoder."""
+    def options(self, width: int, height: int) -> dict[str, str]:
+        """Options for FFmpeg's encoder, for frames of this size."""
         options = dict(self.encoder.options)
+        if self.codec == "hevc" and min(width, height) < _X265_SAFE:
+            options["x265-params"] += ":cutree=0:ctu=32"
         if self.crf is not None:
             options["crf"] = str(self.crf)
         if self.preset is not None:

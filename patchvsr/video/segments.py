@@ -67,7 +67,7 @@ class SegmentWriter:
 
     def _open_stream(self, size: tuple[int, int], aspect: Fraction) -> Any:
         encoder = self.encoding.encoder
-        options = self.encoding.options
+        options = self.encoding.options(*size)
         stream = self._container.add_stream(encoder.library, rate=self.encoding.rate, options=options)
         context: Any = stream.codec_context
         context.width, context.height = size

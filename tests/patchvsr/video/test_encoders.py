@@ -28,7 +28,8 @@ def test_the_default_codec_goes_by_suffix_and_depth(name, depth, codec, bits):
 
 def test_what_the_user_asks_for_is_taken():
     chosen = choose(Path("a.mkv"), 8, RATE, "hevc", 12, "veryfast")
-    assert chosen.options == {"x265-params": "log-level=error", "crf": "12", "preset": "veryfast"}
+    assert chosen.options(1280, 720) == {"x265-params": "log-level=error", "crf": "12", "preset": "veryfast"}
+    assert chosen.options(1280, 72)["x265-params"] == "log-level=error:cutree=0:ctu=32"  # else x265 corrupts memory
     assert choose(Path("a.mov"), 8, RATE, "prores").depth == 10
 
 

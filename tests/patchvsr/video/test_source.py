@@ -18,6 +18,7 @@ from patchvsr.video import decoder as decoder_module
 from patchvsr.video import open_source
 
 X264 = {"x264-params": "keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0", "qp": "4"}
+X265 = "log-level=none:pools=none:frame-threads=1:wpp=0:cutree=0:ctu=32"  # safe for small pictures, see CODECS
 OPEN_GOP = {"x264-params": "keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0:open-gop=1", "qp": "4"}
 KINDS = {
     "a.mp4": ("libx264", "yuv420p", X264),
@@ -32,7 +33,7 @@ KINDS = {
     "open.mkv": ("libx264", "yuv420p", OPEN_GOP),
     "open.ts": ("libx264", "yuv420p", OPEN_GOP),
     "refresh.mp4": ("libx264", "yuv420p", {"x264-params": "keyint=8:intra-refresh=1", "qp": "4"}),
-    "hevc.mp4": ("libx265", "yuv420p10le", {"x265-params": "log-level=none:keyint=8:min-keyint=8:bframes=3:qp=4"}),
+    "hevc.mp4": ("libx265", "yuv420p10le", {"x265-params": f"{X265}:keyint=8:min-keyint=8:bframes=3:qp=4"}),
     "ffv1.mkv": ("ffv1", "yuv420p12le", {}),
     "raw.h264": ("libx264", "yuv420p", X264),
     "a.mpg": ("mpeg2video", "yuv420p", {"g": "8", "bf": "2", "b": "4000000"}),
@@ -213,7 +214,7 @@ def test_display_matrices_turn_and_mirror(tmp_path: Path, matrix: tuple[int, int
 
 def test_hdr_is_reported_with_its_metadata(tmp_path: Path) -> None:
     master = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
-    options = {"x265-params": f"log-level=none:hdr10=1:repeat-headers=1:{master}"}
+    options = {"x265-params": f"{X265}:hdr10=1:repeat-headers=1:{master}"}
 
     def tag(stream: av.VideoStream) -> None:
         context = stream.codec_context

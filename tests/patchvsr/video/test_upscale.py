@@ -186,7 +186,7 @@ def test_the_exact_frames_come_out_losslessly(phone: Phone, tmp_path: Path) -> N
 
 
 def test_more_bits_and_hdr_tags_are_kept(phone: Phone, tmp_path: Path) -> None:
-    params = "log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:max-cll=1000,400"
+    params = "log-level=error:cutree=0:ctu=32:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:max-cll=1000,400"
     params += ":master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
     source = phone(
         codec="libx265", pix_fmt="yuv420p10le", turned=False, options={"x265-params": params, "bf": "0"}
