@@ -18,7 +18,7 @@ from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed, Wan
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from patchvsr.attention import ContextKeyValue, CrossStates, decouple, text_key_value
+from patchvsr.attention import ContextKeyValue, CrossStates, KeyValue, decouple, text_key_value
 from patchvsr.base import Base, BaseShape
 from patchvsr.context import ContextEncoder, contexts
 from patchvsr.nano import LevelStem, fold, unfold
@@ -50,14 +50,15 @@ class TileInput(NamedTuple):
     """A batch of tiles of one size as the branches see them.
 
     Attributes:
-        latents: `[B, C, T, h, w]`, the codec's latents of the tiles' upsampled frames, noise-augmented.
+        latents: `[B, C, T, h, w]`, the codec's latents of the tiles' upsampled frames, noise-augmented; read by the
+            patch branch alone.
         context: `[B or 1, C, T, hc, wc]`, latents of what the context branch sees, or None.
         places: each tile's box in its frame.
         scale: `[B]`, the upscaling factor.
         level: `[B]`, the noise-augmentation level in 0..1.
     """
 
-    latents: Tensor
+    latents: Tensor | None
     context: Tensor | None
     places: tuple[Place, ...]
     scale: Tensor
@@ -214,38 +215,64 @@ class Adapter(ModelMixin, ConfigMixin):
         condition = self.context_condition(tile.scale[:batch], tile.level[:batch], self._crops(tile)[:batch])
         return self.context_encoder(latents, condition, text.tokens)
 
-    def encode(self, tile: TileInput, text: TextStates, context: Tensor | None = None) -> TileFeatures:
+    def encode_patch(self, tile: TileInput, text: TextStates) -> Maps:
+        """The patch branch's maps and block outputs (see `TileFeatures`); both empty without a patch branch."""
+        if self.patch_branch is None or self.patch_condition is None or "patch" in self.dropped:
+            return (), ()
+        if tile.latents is None:
+            raise ValueError("the patch branch needs the tiles' latents")
+        condition = self.patch_condition(tile.scale, tile.level, self._crops(tile))
+        return self.patch_branch(tile.latents, condition, text.tokens)
+
+    def context_keys(self, tokens: Tensor | None) -> tuple[KeyValue, ...]:
+        """Every base block's keys and values of context tokens `[B, N, dim]`; empty for None."""
+        return () if tokens is None else tuple(layer(tokens) for layer in self.context_attention)
+
+    def own_keys(self, tile: TileInput, like: Tensor) -> tuple[KeyValue, ...]:
+        """Keys and values `[B, 1, heads, head_dim]` of the position's own token of each tile; empty without one."""
+        tokens = [self.position.token(place, like) for place in tile.places]
+        return self.context_keys(None if tokens[0] is None else torch.cat([t for t in tokens if t is not None]))
+
+    def features(
+        self, tile: TileInput, maps: Maps, keys: tuple[KeyValue, ...], own: tuple[KeyValue, ...] = ()
+    ) -> TileFeatures:
+        """What the base needs of a batch of tiles, put together.
+
+        Args:
+            tile: the tiles.
+            maps: from `encode_patch`.
+            keys: from `context_keys`; those of one context serve every tile.
+            own: from `own_keys`, joined to `keys` here.
+        """
+        if own:
+            keys = tuple(_joined(shared, mine) for shared, mine in zip(keys, own, strict=True))
+        dropped = "position" in self.dropped
+        starts = {(0, 0) if dropped else self.position.rope_start(p, self.latent_patch) for p in tile.places}
+        if len(starts) > 1:
+            raise ValueError("tiles of one batch must share their rotary start; run them one by one")
+        condition = self.condition(tile.scale, tile.level, self._crops(tile))
+        return TileFeatures(*maps, keys, condition, starts.pop())
+
+    def encode(self, tile: TileInput, text: TextStates) -> TileFeatures:
         """Everything the base needs of a batch of tiles, independent of the denoising step.
 
         Args:
             tile: the tiles.
             text: the prompt, as `wan.encode_text` gives it.
-            context: tokens from an earlier `encode_context`, where one context serves many tiles.
         """
-        crops = self._crops(tile)
-        levels: tuple[Tensor, ...] = ()
-        blocks: tuple[Tensor, ...] = ()
-        if self.patch_branch is not None and self.patch_condition is not None and "patch" not in self.dropped:
-            condition = self.patch_condition(tile.scale, tile.level, crops)
-            levels, blocks = self.patch_branch(tile.latents, condition, text.tokens)
-        if context is None:
-            context = self.encode_context(tile, text)
-        keys: tuple = ()
-        if context is not None:
-            tokens = [self.position.token(place, context) for place in tile.places]
-            extra = torch.cat([t for t in tokens if t is not None]) if tokens[0] is not None else None
-            if extra is not None:
-                context = torch.cat([context.expand(len(tokens), -1, -1), extra], dim=1)
-            keys = tuple(layer(context) for layer in self.context_attention)
-        dropped = "position" in self.dropped
-        starts = {(0, 0) if dropped else self.position.rope_start(p, self.latent_patch) for p in tile.places}
-        if len(starts) > 1:
-            raise ValueError("tiles of one batch must share their rotary start; run them one by one")
-        return TileFeatures(levels, blocks, keys, self.condition(tile.scale, tile.level, crops), starts.pop())
+        tokens = self.encode_context(tile, text)
+        own = () if tokens is None else self.own_keys(tile, tokens)
+        return self.features(tile, self.encode_patch(tile, text), self.context_keys(tokens), own)
 
     def _crops(self, tile: TileInput) -> Tensor:
         rows = [(0.0, 0.0, 1.0, 1.0) if "position" in self.dropped else place.fractions() for place in tile.places]
-        return torch.tensor(rows, dtype=torch.float32, device=tile.latents.device)
+        return torch.tensor(rows, dtype=torch.float32, device=tile.scale.device)
+
+
+def _joined(shared: KeyValue, own: KeyValue) -> KeyValue:
+    batch = len(own.key)
+    pairs = zip(shared, own, strict=True)
+    return KeyValue(*(torch.cat([common.expand(batch, -1, -1, -1), mine], dim=1) for common, mine in pairs))
 
 
 def _zero(layer: nn.Module) -> nn.Module:

@@ -52,3 +52,25 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
 def dtype_name(dtype: torch.dtype) -> str:
     """`torch.bfloat16` as `bfloat16`."""
     return str(dtype).removeprefix("torch.")
+
+
+_FILL = 32768
+"""Rows of a matrix product from which a large GPU is busy; more at once only take memory."""
+
+
+def fitting_batch(tokens: int, width: int, itemsize: int, device: torch.device) -> int:
+    """Tiles of one forward pass: as many as fill an accelerator, and no more than its free memory holds.
+
+    Args:
+        tokens: of one tile.
+        width: of the transformer.
+        itemsize: bytes of a number.
+        device: whose free memory counts, if it says.
+    """
+    wanted = max(1, -(-_FILL // max(tokens, 1)))
+    if device.type != "cuda":
+        return wanted
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    # A Wan block holds about 24 activations of the width beside each other (the feed-forward's hidden ones are 6 wide).
+    return max(1, min(wanted, free // 2 // (24 * tokens * width * itemsize)))

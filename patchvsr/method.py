@@ -11,12 +11,14 @@ from torch.nn import functional as F
 
 from patchvsr.base import define
 from patchvsr.chunks import blend_chunks, chunk_cuts, chunk_spans
+from patchvsr.clock import Clock
 from patchvsr.context import contexts
 from patchvsr.degradation import resize_bicubic
 from patchvsr.errors import UserError
 from patchvsr.loading import Parts, load_parts
 from patchvsr.modulation import cut_lines, modulations
 from patchvsr.noise import NoiseField
+from patchvsr.parallel import Group
 from patchvsr.sampling import ChunkSampler, SamplingSettings, StepCallback, samplers
 from patchvsr.tiling import tilings
 from patchvsr.upscaler import Clip, Cuts, Progress, Upscaler, Weights
@@ -44,6 +46,7 @@ class PatchVSR(Upscaler):
         self.codec, self.text_encoder, self._weights = parts.codec, parts.text_encoder, parts.weights
         self.control = parts.control
         self.patch = 1
+        self._clock = Clock()
         if parts.model is None:
             return
         self.model = parts.model
@@ -62,6 +65,7 @@ class PatchVSR(Upscaler):
             tile=spec.tile // self.codec.spatial,
             level=spec.augmentation,
             tile_batch=spec.tile_batch,
+            cache=spec.cache,
             cache_mib=spec.cache_mib,
         )
         self.sampler = ChunkSampler(self.model, self.codec, view() if view else None, settings, device)
@@ -75,6 +79,23 @@ class PatchVSR(Upscaler):
         """
         return cls(spec, load_parts(spec, device, dtype), device)
 
+    def measure(self) -> Clock:
+        """Count the seconds of the parts from now on, which makes a GPU wait at every part's ends."""
+        self._clock = Clock(self.device)
+        if self.spec.diffusion:
+            self.sampler.clock = self._clock
+        return self._clock
+
+    def share(self, group: Group) -> None:
+        """Share tiles with the other processes of a group, all of which make the same calls.
+
+        Raises:
+            UserError: they are not of one mind about the variant, its weights or the precision.
+        """
+        group.agree(self.describe() | {"device": self.device.type, "torch": torch.__version__})
+        if self.spec.diffusion:
+            self.sampler.group = group
+
     @property
     def weights(self) -> Weights:
         """Status and hashes of the base's and the adapter's files."""
@@ -83,7 +104,7 @@ class PatchVSR(Upscaler):
     def describe(self) -> dict[str, Any]:
         """The resolved spec, the hashes of the weights, and the dtype and kind of device."""
         # Hashes say more than paths, and the cache changes no byte.
-        hidden = ("weights", "base_weights", "codec_weights", "cache_mib")
+        hidden = ("weights", "base_weights", "codec_weights", "cache", "cache_mib")
         spec = {key: value for key, value in self.spec.to_dict().items() if key not in hidden}
         return {
             "kind": "patchvsr",
@@ -203,8 +224,9 @@ class PatchVSR(Upscaler):
             index = slice(part, part + 1) if isinstance(part, int) else part
             piece = latents[:, index]
             if std is not None:
-                piece = piece * std + self.codec.encode(up[index]).cpu()
-            up[index] = self.codec.decode(piece).cpu()
+                piece = piece * std + self.codec.encode(up[index].to(piece.device))
+            with self._clock.part("codec"):
+                up[index] = self.codec.decode(piece).cpu()
         return up
 
     def _padded(self, size: int) -> int:

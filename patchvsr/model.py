@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from patchvsr.adapter import Adapter, AdapterConfig
+from patchvsr.adapter import Adapter, AdapterConfig, Maps
 from patchvsr.base import Base
+from patchvsr.clock import Clock
 from patchvsr.errors import UserError
 from patchvsr.wan import TextStates, TileFeatures
 
@@ -54,14 +55,21 @@ class PatchVSRModel(nn.Module):
     def fixed_prompt(self, embeddings: Tensor) -> None:
         self.adapter.set_prompt(embeddings)
 
-    def velocity(self, latents: Tensor, t: Tensor, text: TextStates, features: TileFeatures) -> Tensor:
+    def velocity(
+        self, latents: Tensor, t: Tensor, text: TextStates, features: TileFeatures, clock: Clock | None = None
+    ) -> Tensor:
         """Velocity `[B, C, T, h, w]`, float32, of a batch of noisy tiles at time t `[B]`."""
-        levels: tuple[Tensor, ...] = ()
-        injections: tuple[Tensor, ...] = ()
-        if self.adapter.patch_branch is not None and features.blocks:
-            embedding = self.base.embed_time(t, features)
-            levels, injections = self.adapter.patch_branch.inject(features, embedding)
-        return self.base.velocity(latents, t, text, features, levels, injections, self.adapter.gates)
+        clock = clock or Clock()
+        with clock.part("adapter"):
+            levels, injections = self.inject(t, features)
+        with clock.part("dit"):
+            return self.base.velocity(latents, t, text, features, levels, injections, self.adapter.gates)
+
+    def inject(self, t: Tensor, features: TileFeatures) -> Maps:
+        """What the patch branch adds at time t `[B]`: level maps, and a feature for each base block."""
+        if self.adapter.patch_branch is None or not features.blocks:
+            return (), ()
+        return self.adapter.patch_branch.inject(features, self.base.embed_time(t, features))
 
     def trained_state(self) -> dict[str, Tensor]:
         """The adapter, LoRA and the fixed prompt by name: all that training changes."""

@@ -307,6 +307,18 @@ class Fusion:
         self._sum[..., *box.slices] += prediction.float() * weight
         self._weight[box.slices] += weight
 
+    def add_indexed(self, predictions: Tensor, index: Tensor, weight: Tensor) -> None:
+        """Add a batch of tiles at once: the sums of `add`, in an order that a GPU chooses where tiles overlap.
+
+        Args:
+            predictions: `[B, C, T, h, w]`, any float dtype.
+            index: `[B, h, w]`, positions in the flattened frame.
+            weight: `[B, h, w]`, float32.
+        """
+        weighted = (predictions.float() * weight[:, None, None]).permute(1, 2, 0, 3, 4).flatten(2)
+        self._sum.flatten(2).index_add_(2, index.flatten(), weighted)
+        self._weight.flatten().index_add_(0, index.flatten(), weight.flatten())
+
     def result(self) -> Tensor:
         """`[C, T, H, W]`, float32: the fused prediction.
 

@@ -5,23 +5,28 @@ Source: PatchVSR (arXiv 2509.26025), multi-patch joint modulation. z_t = (1 - t)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from patchvsr.adapter import TileInput
+from patchvsr.batches import TileBatch, batches
+from patchvsr.cache import FeatureCache, Key
+from patchvsr.clock import Clock
 from patchvsr.codec import Codec
 from patchvsr.context import ContextView
+from patchvsr.devices import fitting_batch
+from patchvsr.features import TileStages
 from patchvsr.model import PatchVSRModel
-from patchvsr.modulation import Fusion, Modulation, WeightedTile, plan
+from patchvsr.modulation import Fusion, Modulation, plan
 from patchvsr.noise import NoiseField
-from patchvsr.position import Place
+from patchvsr.parallel import SINGLE, Group
 from patchvsr.registry import Registry
-from patchvsr.tiling import TilingPolicy
+from patchvsr.tiling import Axis, Box, TilingPolicy
 from patchvsr.upscaler import Progress
-from patchvsr.wan import TextStates, TileFeatures
+from patchvsr.wan import TextStates
 
 StepCallback = Callable[[int, float, Tensor], Tensor]
 """Told a finished step's index, its time (1 is noise) and the latents `[C, t, h, w]`; returns those to go on with."""
@@ -52,36 +57,6 @@ class EulerSampler(Sampler):
         return latents.add_(velocity, alpha=then - now)
 
 
-class FeatureCache:
-    """Step-invariant features of tile batches under a memory budget; what does not fit is computed again.
-
-    Entries are never evicted: steps visit the tiles in the same order, so evicting would only lose hits.
-    """
-
-    def __init__(self, budget_bytes: int) -> None:
-        self.budget, self.used = budget_bytes, 0
-        self._entries: dict[tuple[Place, ...], TileFeatures] = {}
-
-    def get(self, key: tuple[Place, ...]) -> TileFeatures | None:
-        """The features of these tiles, if they were kept."""
-        return self._entries.get(key)
-
-    def put(self, key: tuple[Place, ...], features: TileFeatures) -> None:
-        """Keep the features if they fit into what is left of the budget."""
-        size = sum(tensor.nbytes for tensor in _tensors(features))
-        if self.used + size <= self.budget:
-            self.used += size
-            self._entries[key] = features
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _tensors(item)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingSettings:
     """How a chunk is sampled.
@@ -89,8 +64,9 @@ class SamplingSettings:
     Attributes:
         tile: tile size in latent pixels.
         level: noise-augmentation level of the condition, 0..1.
-        tile_batch: tiles per forward on an accelerator; on a CPU tiles go one by one, because small layers give
-            other bits in other batches, and two cores are busy with one tile anyway.
+        tile_batch: tiles per forward on an accelerator, 0 for as many as fill it; on a CPU tiles go one by one, because
+            small layers give other bits in other batches, and two cores are busy with one tile anyway.
+        cache: `auto`, `on` or `off`, see `FeatureCache`.
         cache_mib: budget of the feature cache.
     """
 
@@ -102,6 +78,7 @@ class SamplingSettings:
     tile: int
     level: float
     tile_batch: int
+    cache: str
     cache_mib: int
 
 
@@ -113,7 +90,11 @@ class ChunkSampler:
         codec: of the base.
         view: what the context branch sees, or None.
         settings: how to sample.
-        device: where the model computes; its weights may wait elsewhere.
+        device: where the model computes and latents are; the model's weights may wait elsewhere.
+
+    Attributes:
+        clock: counts the seconds of the parts, if it is given a device.
+        group: the processes that share the tiles.
     """
 
     def __init__(
@@ -127,6 +108,8 @@ class ChunkSampler:
         self.model, self.codec, self.view, self.settings = model, codec, view, settings
         self.device, self.dtype = device, model.base.dit.patch_embedding.weight.dtype
         self.batched = self.device.type != "cpu" and not model.adapter.position.moves_rope
+        self.clock = Clock()
+        self.group: Group = SINGLE
 
     @torch.inference_mode()
     def sample(
@@ -151,95 +134,91 @@ class ChunkSampler:
             on_step: called after each step; may change the latents.
 
         Returns:
-            `[C, t, h, w]`, float32, on the CPU.
+            `[C, t, h, w]`, float32, on the sampler's device.
         """
         settings, codec = self.settings, self.codec
         height, width = (size // codec.spatial for size in up.shape[-2:])
         shape, frames = (codec.channels, height, width), codec.latent_frames(len(up))
-        latents = noise.chunk("latents", first, frames, codec.temporal, shape, torch.float32)
+        latents = noise.chunk("latents", first, frames, codec.temporal, shape, torch.float32).to(self.device)
         augmentation = noise.chunk("condition", first, frames, codec.temporal, shape, torch.bfloat16)
-        chunk = _Chunk(self, up, augmentation, scale, text)
+        plans = self._plans(height, width, frames)
+        stages = TileStages(
+            FeatureCache(settings.cache, settings.cache_mib << 20, self._uses(plans), self.device),
+            self.model.adapter,
+            codec,
+            self.view,
+            up=up,
+            augmentation=augmentation,
+            level=settings.level,
+            scale=scale,
+            text=text,
+            device=self.device,
+            dtype=self.dtype,
+            clock=self.clock,
+        )
         times = settings.sampler.times(settings.steps, settings.shift)
-        for step in range(settings.steps):
-            size = (settings.tile, settings.tile)
-            tiles = plan(settings.tiling, settings.modulation, height, width, size, step, settings.steps)
-            fusion = Fusion((codec.channels, frames, height, width))
-            batches = self._batches(tiles)
-            for index, batch in enumerate(batches):
-                crops = torch.stack([latents[..., *tile.box.slices] for tile in batch]).to(self.device)
-                t = torch.full((len(batch),), times[step], device=self.device)
-                velocity = self.model.velocity(crops, t, text, chunk.features(batch))
-                for prediction, tile in zip(velocity.float().cpu(), batch, strict=True):
-                    fusion.add(prediction, tile)
-                progress((step + (index + 1) / len(batches)) / settings.steps)
-            latents = settings.sampler.step(latents, fusion.result(), times[step], times[step + 1])
+        for step, plan_of_step in enumerate(plans):
+            tell = lambda share, step=step: progress((step + share) / settings.steps)  # noqa: E731
+            velocity = self._velocity(latents, plan_of_step, times[step], text, stages, tell)
+            with self.clock.part("modulation"):
+                latents = settings.sampler.step(latents, velocity, times[step], times[step + 1])
             if on_step is not None:
                 latents = on_step(step, times[step], latents)
         return latents
 
-    def _batches(self, tiles: tuple[WeightedTile, ...]) -> list[tuple[WeightedTile, ...]]:
-        size = self.settings.tile_batch if self.batched else 1
-        return [tiles[start : start + size] for start in range(0, len(tiles), size)]
+    def _velocity(
+        self,
+        latents: Tensor,
+        plan_of_step: list[TileBatch],
+        time: float,
+        text: TextStates,
+        stages: TileStages,
+        tell: Progress,
+    ) -> Tensor:
+        """The fused velocity `[C, t, h, w]` of one step."""
+        fusion = Fusion(latents.shape, self.device)
 
+        def predict(index: int) -> Tensor:
+            batch = plan_of_step[index]
+            with self.clock.part("modulation"):
+                crops = batch.gather(latents)
+            t = torch.full((len(batch.tiles),), time, device=self.device)
+            features = stages.features(batch.key)
+            stages.cache.done(batch.key)
+            return self.model.velocity(crops, t, text, features, self.clock)
 
-class _Chunk:
-    """The condition of one chunk: what the branches see of each tile, and the features that came of it."""
+        for index, prediction in self.group.each(len(plan_of_step), predict):
+            with self.clock.part("modulation"):
+                plan_of_step[index].add(prediction, fusion)
+            tell((index + 1) / len(plan_of_step))
+        with self.clock.part("modulation"):
+            return fusion.result()
 
-    def __init__(
-        self, sampler: ChunkSampler, up: Tensor, augmentation: Tensor, scale: float, text: TextStates
-    ) -> None:
-        self.sampler, self.up, self.augmentation, self.scale, self.text = sampler, up, augmentation, scale, text
-        self.cache = FeatureCache(sampler.settings.cache_mib << 20)
-        self._view: Tensor | None = None
-        self._tokens: Tensor | None = None
+    def _plans(self, height: int, width: int, frames: int) -> list[list[TileBatch]]:
+        """The batches of every step; steps with the same tiles share theirs."""
+        settings, tile = self.settings, (self.settings.tile, self.settings.tile)
+        known: dict[tuple[Axis, Axis], list[TileBatch]] = {}
+        found = []
+        for step in range(settings.steps):
+            rows, columns = (
+                settings.tiling.axis(length, settings.tile, step, settings.steps) for length in (height, width)
+            )
+            axes = rows, columns
+            if axes not in known:
+                tiles = plan(settings.tiling, settings.modulation, height, width, tile, step, settings.steps)
+                size = self._batch_size(tiles[0].box, frames)
+                known[axes] = batches(tiles, (height, width), size, self.device, self.batched)
+            found.append(known[axes])
+        return found
 
-    def features(self, batch: tuple[WeightedTile, ...]) -> TileFeatures:
-        """Features of a batch of tiles, from the cache where they are kept."""
-        spatial = self.sampler.codec.spatial
-        frame = tuple(size // spatial for size in self.up.shape[-2:])
-        key = tuple(Place(t.box.top, t.box.left, t.box.height, t.box.width, *frame) for t in batch)
-        features = self.cache.get(key)
-        if features is None:
-            features = self._encode(key)
-            self.cache.put(key, features)
-        return features
+    def _batch_size(self, box: Box, frames: int) -> int:
+        if not self.batched:
+            return 1
+        if self.settings.tile_batch:
+            return self.settings.tile_batch
+        tokens = frames * (box.height * box.width) // self.model.base.shape.patch ** 2
+        return fitting_batch(tokens, self.model.base.shape.dim, self.dtype.itemsize, self.device)
 
-    def _encode(self, places: tuple[Place, ...]) -> TileFeatures:
-        device, dtype = self.sampler.device, self.sampler.dtype
-        level, count = self.sampler.settings.level, len(places)
-        latents = torch.stack([self._condition(place, level) for place in places]).to(device, dtype)
-        context = self._context(places)
-        scale = torch.full((count,), self.scale, device=device)
-        tile = TileInput(latents, context, places, scale, torch.full((count,), level, device=device))
-        adapter = self.sampler.model.adapter
-        if adapter.position.shares_context and self.sampler.view is not None and self.sampler.view.whole:
-            if self._tokens is None:
-                self._tokens = adapter.encode_context(tile, self.text)
-            return adapter.encode(tile, self.text, self._tokens)
-        return adapter.encode(tile, self.text)
-
-    def _condition(self, place: Place, level: float) -> Tensor:
-        latents = self.sampler.codec.encode(self.up[..., *_pixels(place, self.sampler.codec.spatial)])
-        box = (slice(place.top, place.top + place.height), slice(place.left, place.left + place.width))
-        return (1 - level) * latents.cpu() + level * self.augmentation[..., *box].float()
-
-    def _context(self, places: tuple[Place, ...]) -> Tensor | None:
-        view, codec = self.sampler.view, self.sampler.codec
-        if view is None:
-            return None
-        if view.whole:
-            if self._view is None:
-                self._view = codec.encode(view.frames(self.up, _box(places[0], codec.spatial)))[None]
-                self._view = self._view.to(self.sampler.device, self.sampler.dtype)
-            return self._view
-        seen = [codec.encode(view.frames(self.up, _box(place, codec.spatial))) for place in places]
-        return torch.stack(seen).to(self.sampler.device, self.sampler.dtype)
-
-
-def _box(place: Place, spatial: int) -> tuple[int, int, int, int]:
-    return place.top * spatial, place.left * spatial, place.height * spatial, place.width * spatial
-
-
-def _pixels(place: Place, spatial: int) -> tuple[slice, slice]:
-    top, left, height, width = _box(place, spatial)
-    return slice(top, top + height), slice(left, left + width)
+    def _uses(self, plans: list[list[TileBatch]]) -> Counter[Key]:
+        mine = (batches_of_step[self.group.rank :: self.group.size] for batches_of_step in plans)
+        return Counter(batch.key for batches_of_rank in mine for batch in batches_of_rank)

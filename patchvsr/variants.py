@@ -45,7 +45,8 @@ class VariantSpec:
         augmentation: noise level of the condition at inference in 0..1; negative means the base's own.
         shared_noise: share of the noise's variance, 0..1, that all frames of a clip have in common; negative means the
             base's own.
-        tile_batch: tiles per forward on an accelerator.
+        tile_batch: tiles per forward on an accelerator; 0 for as many as fill it.
+        cache: `auto` keeps the step-invariant features that are worth their memory, `on` all while it lasts, `off` none.
         cache_mib: memory for step-invariant features of tiles.
         weights, base_weights, codec_weights: files or folders in place of the packaged ones.
         dropped_at_inference: use `full`'s weights and leave out the parts that this variant lacks.
@@ -74,6 +75,7 @@ class VariantSpec:
     augmentation: float
     shared_noise: float
     tile_batch: int
+    cache: str
     cache_mib: int
     weights: str
     base_weights: str
@@ -178,6 +180,7 @@ def check(spec: VariantSpec) -> None:
         UserError: one sentence that says which, and what to change.
     """
     from patchvsr.base import define
+    from patchvsr.cache import MODES
     from patchvsr.codec import fitting
     from patchvsr.context import contexts
     from patchvsr.modulation import modulations
@@ -190,8 +193,9 @@ def check(spec: VariantSpec) -> None:
     view, position = contexts.get(spec.context), positions.get(spec.position)
     tiling, modulation = tilings.get(spec.tiling), modulations.get(spec.modulation)
     samplers.get(spec.sampler)
-    if spec.prompt not in PROMPTS:
-        raise UserError(f"unknown prompt '{spec.prompt}'{nearest(spec.prompt, PROMPTS)}")
+    for key, word, known in (("prompt", spec.prompt, PROMPTS), ("cache", spec.cache, MODES)):
+        if word not in known:
+            raise UserError(f"unknown {key} '{word}'{nearest(word, known)}")
     if view is None and position.needs_context:
         raise UserError(
             f"position={spec.position} of '{spec.name}' speaks through the context branch, but context=none; "
@@ -202,7 +206,7 @@ def check(spec: VariantSpec) -> None:
     if spec.tiling == "full" and view is not None:
         raise UserError("tiling=full sees the whole frame already; use it with context=none")
     steps = spec.steps or base.steps
-    least = {"steps": 1, "lora": 0, "tile_batch": 1, "patch_blocks": 1, "context_blocks": 1, "cache_mib": 0}
+    least = {"steps": 1, "lora": 0, "tile_batch": 0, "patch_blocks": 1, "context_blocks": 1, "cache_mib": 0}
     for key, low in least.items():
         value = steps if key == "steps" else getattr(spec, key)
         if value < low:

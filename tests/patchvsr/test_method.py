@@ -61,7 +61,7 @@ def test_every_composition_runs_and_the_same_seed_gives_the_same_bytes(text):
 
 def test_tile_batch_and_cache_do_not_change_a_byte():
     reference = run(variant("full"), clip())
-    for change in ("tile_batch=1", "tile_batch=3", "cache_mib=0"):
+    for change in ("tile_batch=1", "tile_batch=3", "cache_mib=0", "cache=off", "cache=on", "cache_mib=1"):
         assert torch.equal(run(variant("full", change), clip()), reference)
 
 

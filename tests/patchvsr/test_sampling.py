@@ -6,8 +6,7 @@ import torch
 from patchvsr.codec import PixelCodec, codecs
 from patchvsr.noise import NoiseField
 from patchvsr.position import BoxPosition, MaskPosition, Place, RopeOffset
-from patchvsr.sampling import EulerSampler, FeatureCache
-from patchvsr.wan import TileFeatures
+from patchvsr.sampling import EulerSampler
 
 
 def test_euler_follows_a_straight_flow_exactly_at_any_number_of_steps():
@@ -47,15 +46,6 @@ def test_frames_have_as_much_noise_in_common_as_asked_for(shared):
     assert frames.std(1).tolist() == pytest.approx([1, 1, 1], abs=0.03)
     assert torch.equal(whole[:, 2:], field.chunk("latents", 2, 1, 1, shape, torch.float32))
     assert not torch.equal(whole, field.chunk("condition", 0, 3, 1, shape, torch.float32))
-
-
-def test_the_feature_cache_stays_in_its_budget():
-    cache = FeatureCache(1000)
-    places = [(Place(i, 0, 8, 8, 64, 64),) for i in range(3)]
-    for key in places:
-        cache.put(key, TileFeatures(blocks=(torch.zeros(100),)))
-    assert cache.used == 800
-    assert [cache.get(key) is not None for key in places] == [True, True, False]
 
 
 def test_the_pixel_codec_is_lossless():

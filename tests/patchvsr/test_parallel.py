@@ -1,0 +1,119 @@
+"""Two processes share the tiles of one clip: the same bytes as one, and no process is left waiting."""
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from patchvsr.parallel import SINGLE, launched, local_device
+
+START = """
+import hashlib, os, sys, torch
+from patchvsr.errors import UserError
+from patchvsr.method import PatchVSR
+from patchvsr.parallel import SINGLE, ProcessGroup
+from patchvsr.upscaler import Clip
+from patchvsr.variants import resolve
+
+torch.set_num_threads(1)
+group = ProcessGroup.join(torch.device("cpu"), seconds=60)
+clip = Clip("c", torch.rand(2, 3, 24, 20, generator=torch.Generator().manual_seed(3)))
+
+def load(text):
+    return PatchVSR.load(resolve(text), torch.device("cpu"), torch.float32)
+
+def digest(upscaler):
+    frames = torch.cat(list(upscaler.upscale(clip, 4)))
+    return hashlib.sha256(frames.numpy().tobytes()).hexdigest()
+"""
+
+
+def both(code: str) -> list[tuple[int, str, str]]:
+    """Exit code, output and errors of two processes that run `code`."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", START + code],
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=200) for process in processes]
+    return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
+
+
+VARIANTS = [
+    "full:tile=32", "shifted:tile=32", "average:tile=32,cache=off", "full:tile=32,position=box", "full:base=wan-tiny",
+]  # fmt: skip
+
+
+def test_two_processes_give_the_bytes_of_one() -> None:
+    found = both(f"""
+for text in {VARIANTS}:
+    upscaler = load(text)
+    alone = digest(upscaler)
+    upscaler.share(group)
+    together = digest(upscaler)
+    print(text, alone == together, upscaler.sampler.group.size)
+group.close()
+""")
+    for code, out, error in found:
+        assert code == 0, error
+        assert out.splitlines() == [f"{text} True 2" for text in VARIANTS]
+
+
+def test_processes_that_disagree_are_told_in_what() -> None:
+    found = both("""
+try:
+    load("full:tile=32" if group.rank == 0 else "full:tile=64").share(group)
+except UserError as error:
+    print(error)
+""")
+    for code, out, error in found:
+        assert code == 0, error
+        assert "do not agree on spec" in out and "'tile': 64" in out
+
+
+@pytest.mark.parametrize("end", ["raise RuntimeError('no memory')", "os._exit(3)"])
+def test_a_process_that_fails_or_dies_leaves_nobody_waiting(end: str) -> None:
+    found = both(f"""
+upscaler = load("full:tile=32")
+upscaler.share(group)
+def velocity(*given):
+    {end}
+if group.rank == 1:
+    upscaler.model.velocity = velocity
+try:
+    digest(upscaler)
+except UserError as error:
+    print(error)
+    sys.exit(2)
+""")
+    assert found[0][0] == 2, found[0][2]
+    words = "process 1 of 2 failed" if "raise" in end else "a process of this run is gone"
+    assert words in found[0][1]
+    assert found[1][0] == (1 if "raise" in end else 3)
+
+
+def test_a_process_alone_makes_everything_itself() -> None:
+    assert [(i, t.item()) for i, t in SINGLE.each(3, lambda index: torch.tensor(index))] == [(0, 0), (1, 1), (2, 2)]
+    assert SINGLE.shared("a") == "a"
+    assert not launched() and local_device(torch.device("cpu")).type == "cpu"
+
+
+@pytest.fixture(autouse=True)
+def not_launched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    yield
