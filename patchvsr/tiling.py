@@ -193,7 +193,8 @@ class Shifted(TilingPolicy):
     """Alternates from step to step between two grids, each disjoint, that have no interior cut in common.
 
     Cuts repeat with a period of at most the tile size; each grid starts at its own offset in it, so no cut can be in
-    two grids, whether tiles fit evenly or not. Grid 0 has as many tiles as `disjoint`, the others at most one more.
+    two grids, whether tiles fit evenly or not. Grid 0 has as many tiles as `disjoint`. So have the others where `disjoint`
+    tiles have room to spare for the offset (half a tile between two grids); else they have one more.
 
     A frame of one tile has no cut. Tiles of `size` positions can be offset in `size` ways only: smaller tiles than
     there are grids alternate between `size` grids (with tiles of one position there is one grid, cut everywhere).
@@ -207,8 +208,12 @@ class Shifted(TilingPolicy):
     def place(self, length: int, size: int, step: int) -> Axis:
         """The grid whose turn it is."""
         order = [share for share in self.order if share < size]
-        count = -(-length // size)
-        period = max(-(-length // count), len(order))  # at most size; one position or more for each grid's offset
+        grids, count = len(order), -(-length // size)
+        even = -(-length // count)
+        # The shortest period with which even the grid of the largest offset needs `count` tiles.
+        spared = -(-grids * (length - size) // (grids * (count - 1) - grids + 1)) if count > 1 else 0
+        # At most size, and one position or more for each grid's offset.
+        period = max(spared if even < spared <= size else even, grids)
         offset = order[step % len(order)] * period // len(order)
         return _from_cuts(length, size, range(offset or period, length, period))
 

@@ -46,7 +46,8 @@ class VariantSpec:
         shared_noise: share of the noise's variance, 0..1, that all frames of a clip have in common; negative means the
             base's own.
         tile_batch: tiles per forward on an accelerator; 0 for as many as fill it.
-        cache: `auto` keeps the step-invariant features that are worth their memory, `on` all while it lasts, `off` none.
+        cache: `auto` keeps the step-invariant features that are worth their memory, `on` all while memory lasts, `off`
+            none.
         cache_mib: memory for step-invariant features of tiles.
         weights, base_weights, codec_weights: files or folders in place of the packaged ones.
         dropped_at_inference: use `full`'s weights and leave out the parts that this variant lacks.

@@ -128,6 +128,12 @@ def test_a_shifted_grid_costs_at_most_one_tile_more_than_disjoint(length, size, 
     assert least <= len(axis(name, length, size, step).main) <= least + 1
 
 
+@pytest.mark.parametrize("length", [270, 480, 540, 90, 150])
+def test_shifted_grids_cost_no_more_than_disjoint_where_half_a_tile_is_to_spare(length):
+    counts = [len(axis("shifted", length, 64, step).main) for step in range(2)]
+    assert counts == [len(axis("disjoint", length, 64).main)] * 2
+
+
 def test_shifted_returns_to_its_first_grid_after_all_others():
     two, four = grids("shifted", 300, 64, 4), grids("shifted4", 300, 64, 8)
     assert two[0] == two[2] != two[1] == two[3]
