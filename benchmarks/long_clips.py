@@ -1,6 +1,12 @@
 """Does `patchvsr upscale` need more memory for a longer clip, and what do reading and writing cost beside upscaling?
 
 Each length runs in a process of its own, on a video made of the real clip of the `4k` suite played forth and back.
+
+Frames are encoded while the next ones are upscaled. `overhead` is what reading and writing add to the time of a job:
+(reading + waiting + joining) / upscaling, where `waiting` is for the writer and `joining` what is left to do after the
+last frame, all in seconds; the four together are the job. `writing` is all encoding and joining, overlapped or not. On
+a CPU, where the encoder takes cores from the upscaler, a part of its cost is in `upscaling` instead of in `overhead`:
+compare the sum of the four to see what overlapping saves.
 """
 from __future__ import annotations
 
@@ -60,7 +66,7 @@ def measure(source: Path, out: Path, variant: str, scale: float, dtype: str) -> 
     memory = PeakMemory()
     request = Request(source=source, out=out, scale=scale, variant=variant, dtype=dtype)
     done = upscale(request, lambda started: None, lambda frames: None)
-    parts = {"reading": done.reading, "upscaling": done.upscaling, "writing": done.writing}
+    parts = {name: getattr(done, name) for name in ("reading", "upscaling", "waiting", "joining", "writing")}
     return {"peak_host_mib": memory.read().get("peak_host_mib", float("nan")), **parts}
 
 
@@ -82,13 +88,13 @@ def rows(
             done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
             values = json.loads(done.stdout.splitlines()[-1])
             out.unlink()
-            overhead = (values["reading"] + values["writing"]) / values["upscaling"]
+            overhead = (values["reading"] + values["waiting"] + values["joining"]) / values["upscaling"]
             row = {"variant": variant, "frames": frames, "input": f"{size[0]}x{size[1]}", "scale": scale}
             row |= {"dtype": dtype, "overhead": round(overhead, 4)}
             found.append(row | {name: round(value, 3) for name, value in values.items()})
             print(
                 f"{variant:<12} {frames:>4} frames  peak {values['peak_host_mib']:7.0f} MiB  "
-                f"{values['upscaling'] / frames:6.2f} s a frame, reading and writing {overhead:.1%} of that"
+                f"{values['upscaling'] / frames:6.2f} s a frame, reading and writing add {overhead:.1%} to that"
             )
     return found
 

@@ -18,6 +18,7 @@ from patchvsr.errors import UserError
 from patchvsr.request import Request, check_paths
 from patchvsr.sizes import resolve_scale, scaled
 from patchvsr.upscaler import Clip, Upscaler, create
+from patchvsr.video.background import BackgroundWriter
 from patchvsr.video.colour import Colour
 from patchvsr.video.encoders import Encoding, check_size, choose
 from patchvsr.video.hdr import x265_options
@@ -42,12 +43,17 @@ class Started:
 class Done:
     """A finished job: frames made in this run, the seconds of its parts, and what is not in the output.
 
-    `reading` is decoding, `writing` is encoding and joining, `upscaling` the rest of the time on frames.
+    The job took `reading` (decoding), `upscaling`, `waiting` (for the writer, with nothing else to do) and `joining`
+    (what is left to do when the last frame is written), one after the other. `writing` is no further part of this sum:
+    it is all encoding and joining, of which most may have been done while the next frames were upscaled. On a CPU that
+    is not free, for the encoder takes cores from the upscaler, which shows in `upscaling`.
     """
 
     frames: int
     reading: float
     upscaling: float
+    waiting: float
+    joining: float
     writing: float
     notes: tuple[str, ...]
 
@@ -240,29 +246,33 @@ def _run(
     tell: Callable[[float], None],
 ) -> Done:
     count, first = len(source), sink.done
-    begun, writing = time.perf_counter(), 0.0
+    begun = time.perf_counter()
     frames = _Timed(source)
     clip = Clip(request.source.stem, frames, request.caption)
-    if first < count:
-        chunks = upscaler.upscale_from(first, clip, scale, request.seed, lambda share: tell(share * count))
-        for chunk in chunks:
-            if tuple(chunk.shape[2:]) != size:
-                made, wanted = (f"{shape[1]}x{shape[0]}" for shape in (chunk.shape[2:], size))
-                raise UserError(f"'{upscaler.name}' made frames of {made}, not {wanted}")
-            start = time.perf_counter()
-            for frame in chunk:
-                sink.write(frame)
-            writing += time.perf_counter() - start
-    start = time.perf_counter()
+    # Left before `finish` or `abort`, so that these are alone with the sink.
+    with BackgroundWriter(sink.write) as writer:
+
+        def progress(share: float) -> None:
+            writer.check()
+            tell(share * count)
+
+        if first < count:
+            for chunk in upscaler.upscale_from(first, clip, scale, request.seed, progress):
+                if tuple(chunk.shape[2:]) != size:
+                    made, wanted = (f"{shape[1]}x{shape[0]}" for shape in (chunk.shape[2:], size))
+                    raise UserError(f"'{upscaler.name}' made frames of {made}, not {wanted}")
+                writer.put(chunk)
+    written = time.perf_counter()
     notes = [*sink.finish(), *filter(None, [upscaler.note])]
     ended = time.perf_counter()
-    writing += ended - start
     tell(count)
     return Done(
         frames=count - first,
         reading=frames.seconds,
-        upscaling=ended - begun - writing - frames.seconds,
-        writing=writing,
+        upscaling=written - begun - frames.seconds - writer.waiting,
+        waiting=writer.waiting,
+        joining=ended - written,
+        writing=writer.writing + ended - written,
         notes=tuple(notes),
     )
 
