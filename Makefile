@@ -4,13 +4,15 @@ VENV ?= .venv
 RUN ?= runs/bench
 VARIANTS ?= full,no_global,no_pos,bicubic
 FRAMES ?= 2
+TOLERANCE ?= 1.25
+THREADS ?= 1
 
 bin := $(VENV)/bin
 stamp := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install bench test test-slow perf lint clean
+.PHONY: help install bench test test-slow perf perf-check lint clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,8 +34,14 @@ test: $(stamp)  ## The quick tests
 test-slow: $(stamp)  ## The slow tests
 	@$(bin)/python -m pytest -m slow
 
-perf: $(stamp)  ## Costs beside each other (pytest-benchmark); compare within one run only
-	$(bin)/python -m pytest benchmarks/perf --benchmark-columns=median,iqr,rounds --benchmark-sort=name
+# One thread: threads that wait for each other were measured up to 20 times slower beside another busy process.
+perf: $(stamp)  ## Time the hot pieces, in about a minute, and keep the times in runs/perf/latest.json
+	mkdir -p runs/perf
+	OMP_NUM_THREADS=$(THREADS) $(bin)/python -m pytest benchmarks/perf -m "not slow" -rs --benchmark-disable-gc \
+		--benchmark-columns=median,iqr,rounds --benchmark-sort=name --benchmark-json=runs/perf/latest.json
+
+perf-check: perf  ## The same, and fail if one is slower than the baseline by its tolerance (TOLERANCE at least)
+	$(bin)/python -m benchmarks.perf.ratios runs/perf/latest.json --tolerance $(TOLERANCE)
 
 lint: $(stamp)  ## ruff and mypy
 	$(bin)/python -m ruff check .

@@ -80,6 +80,8 @@ def plain_loop(sample: Sample) -> dict[str, float]:
     return {name: sum(found) / len(found) for name, found in values.items()}
 
 
+@pytest.mark.slow
+@pytest.mark.reference("matmul")
 @pytest.mark.benchmark(group=f"full-reference metrics, 1280x720, {FRAMES} frames")
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("way", [plain_loop, shared_pass], ids=lambda way: way.__name__)
