@@ -38,6 +38,8 @@ class BaseDefinition:
         residual_std: where the flow runs on the difference to the upsampled frame's latents, that difference's
             standard deviation; None where it runs on the latents themselves.
         prompt: the fixed prompt's words.
+        prompt_tokens: tokens that its text encoder makes of any prompt.
+        adapter_blocks: transformer blocks of each of the adapter's branches, where a variant does not say.
         steps, shift: the sampler's defaults.
         shared_noise: share of the noise's variance that all frames of a clip have in common.
     """
@@ -51,6 +53,8 @@ class BaseDefinition:
     augmentation: tuple[float, float, float]
     residual_std: float | None
     prompt: str
+    prompt_tokens: int
+    adapter_blocks: int
     steps: int
     shift: float
     shared_noise: float = 0.0

@@ -73,9 +73,10 @@ def run(args: argparse.Namespace) -> int:
 
     request = request_of(args)
     check_paths(request)
+    from patchvsr.parallel import speaks
     from patchvsr.upscale import Interrupted, upscale
 
-    shown = Shown(args.out, args.quiet)
+    shown = Shown(args.out, args.quiet or not speaks())
     try:
         with _stopped_politely():
             done = upscale(request, shown.start, shown.tell)
@@ -204,7 +205,8 @@ class Shown:
             return
         for note in done.notes:
             print(f"note: {note}", file=sys.stderr)
-        parts = {"reading": done.reading, "upscaling": done.upscaling, "writing": done.writing}
+        # Writing beside upscaling took no time of its own.
+        parts = {"reading": done.reading, "upscaling": done.upscaling, "writing": done.waiting + done.joining}
         total = max(sum(parts.values()), 1e-9)
         shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in parts.items())
         print(f"{self.out}: {done.frames} frames in {_duration(total)} ({shares})", file=sys.stderr)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from patchvsr.parallel import Group
 from patchvsr.sampling import ChunkSampler, SamplingSettings, StepCallback, samplers
 from patchvsr.tiling import tilings
 from patchvsr.upscaler import Clip, Cuts, Progress, Upscaler, Weights
-from patchvsr.variants import VariantSpec
+from patchvsr.variants import VariantSpec, filled
 from patchvsr.wan import TextStates
 
 
@@ -41,7 +40,7 @@ class PatchVSR(Upscaler):
     def __init__(self, spec: VariantSpec, parts: Parts, device: torch.device) -> None:
         self.name = spec.name
         self.definition = define(spec.base)
-        self.spec = spec = _fill(spec)
+        self.spec = spec = filled(spec)
         self.device, self.dtype = device, parts.dtype
         self.codec, self.text_encoder, self._weights = parts.codec, parts.text_encoder, parts.weights
         self.control = parts.control
@@ -86,13 +85,13 @@ class PatchVSR(Upscaler):
             self.sampler.clock = self._clock
         return self._clock
 
-    def share(self, group: Group) -> None:
-        """Share tiles with the other processes of a group, all of which make the same calls.
+    def share(self, group: Group, job: dict[str, Any]) -> None:
+        """See `Upscaler.share`.
 
         Raises:
-            UserError: they are not of one mind about the variant, its weights or the precision.
+            UserError: the processes are not of one mind about the job, the variant, its weights or the precision.
         """
-        group.agree(self.describe() | {"device": self.device.type, "torch": torch.__version__})
+        group.agree(job | self.describe() | {"device": self.device.type, "torch": torch.__version__})
         if self.spec.diffusion:
             self.sampler.group = group
 
@@ -242,18 +241,3 @@ class PatchVSR(Upscaler):
                 raise UserError(f"base '{self.spec.base}' has no text encoder here; use prompt=fixed")
             embeddings = self.text_encoder([clip.caption if self.spec.prompt == "caption" and clip.caption else ""])
         return self.model.base.encode_text(embeddings.to(self.device))
-
-
-def _fill(spec: VariantSpec) -> VariantSpec:
-    """The spec with the base's own values where it leaves the choice to the base."""
-    base = define(spec.base)
-    return replace(
-        spec,
-        codec=spec.codec or base.codec,
-        steps=spec.steps or base.steps,
-        shift=spec.shift or base.shift,
-        tile=spec.tile or base.tile,
-        frames=spec.frames or base.frames,
-        augmentation=base.augmentation[2] if spec.augmentation < 0 else spec.augmentation,
-        shared_noise=base.shared_noise if spec.shared_noise < 0 else spec.shared_noise,
-    )

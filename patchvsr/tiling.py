@@ -193,8 +193,8 @@ class Shifted(TilingPolicy):
     """Alternates from step to step between two grids, each disjoint, that have no interior cut in common.
 
     Cuts repeat with a period of at most the tile size; each grid starts at its own offset in it, so no cut can be in
-    two grids, whether tiles fit evenly or not. Grid 0 has as many tiles as `disjoint`. So have the others where `disjoint`
-    tiles have room to spare for the offset (half a tile between two grids); else they have one more.
+    two grids, whether tiles fit evenly or not. Grid 0 has as many tiles as `disjoint`. So have the others where there
+    is room to spare for the offset (half a tile between two grids); else they have one more.
 
     A frame of one tile has no cut. Tiles of `size` positions can be offset in `size` ways only: smaller tiles than
     there are grids alternate between `size` grids (with tiles of one position there is one grid, cut everywhere).

@@ -15,6 +15,7 @@ from torch import OutOfMemoryError, Tensor
 from patchvsr import __version__
 from patchvsr.devices import device_of, dtype_of
 from patchvsr.errors import UserError
+from patchvsr.parallel import SINGLE, Group, ProcessGroup, launched, local_device
 from patchvsr.request import Request, check_paths
 from patchvsr.sizes import resolve_scale, scaled
 from patchvsr.upscaler import Clip, Upscaler, create
@@ -66,13 +67,21 @@ class Interrupted(Exception):
         self.kept, self.frames = kept, frames
 
 
-def upscale(request: Request, started: Callable[[Started], None], tell: Callable[[float], None]) -> Done:
+def upscale(
+    request: Request,
+    started: Callable[[Started], None],
+    tell: Callable[[float], None],
+    upscaler: Upscaler | None = None,
+) -> Done:
     """Upscale a video, a folder of images or an image.
+
+    Where torchrun has started several processes, they share the tiles, and the first one writes the output.
 
     Args:
         request: what is wanted.
         started: called once, before the first frame is made.
         tell: called with the number of frames finished, counted from the clip's beginning; fractions are work begun.
+        upscaler: in the place of the one that the request names.
 
     Raises:
         UserError: anything the user can mend; the output is then as it was before.
@@ -85,12 +94,17 @@ def upscale(request: Request, started: Callable[[Started], None], tell: Callable
         out_width, out_height = scaled((width, height), scale)
         # Every setting is checked before a model is loaded, which may take minutes.
         output = _output(request, source, (out_width, out_height))
-        device = device_of(request.device)
-        upscaler = create(request.variant, device, dtype_of(request.dtype, device))
+        device = local_device(device_of(request.device))
+        group = ProcessGroup.join(device) if launched() else SINGLE
+        upscaler = upscaler or create(request.variant, device, dtype_of(request.dtype, device))
         accepted = upscaler.accept(Clip(request.source.stem, source, request.caption), scale)
         job = _job(request, source, scale, upscaler) | {"accepted": accepted, "output": output.to_dict()}
+        upscaler.share(group, job)
+        if group.rank:
+            return _follow(request, source, scale, upscaler, group)
         sink = _sink(request, source, (out_width, out_height), output, job)
         try:
+            group.shared(sink.done)
             started(
                 Started(
                     width=out_width,
@@ -274,6 +288,24 @@ def _run(
         joining=ended - written,
         writing=writer.writing + ended - written,
         notes=tuple(notes),
+    )
+
+
+def _follow(request: Request, source: Source, scale: float, upscaler: Upscaler, group: Group) -> Done:
+    """The part of a process that makes its share of the tiles and writes nothing."""
+    first, frames, begun = group.shared(None), _Timed(source), time.perf_counter()
+    clip = Clip(request.source.stem, frames, request.caption)
+    for _ in upscaler.upscale_from(first, clip, scale, request.seed):
+        pass
+    upscaling = time.perf_counter() - begun - frames.seconds
+    return Done(
+        frames=len(source) - first,
+        reading=frames.seconds,
+        upscaling=upscaling,
+        waiting=0.0,
+        joining=0.0,
+        writing=0.0,
+        notes=(),
     )
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from patchvsr.errors import UserError, nearest
 from patchvsr.registry import Registry
+
+if TYPE_CHECKING:
+    from patchvsr.parallel import Group
 
 Progress = Callable[[float], None]
 """Called with the finished share of one clip's work, 0..1."""
@@ -89,7 +92,8 @@ class Upscaler(ABC):
             progress: told the finished share of the work.
 
         Yields:
-            Consecutive chunks `[t, 3, round(H * scale), round(W * scale)]`, float32, 0..1, on the CPU.
+            Consecutive chunks `[t, 3, round(H * scale), round(W * scale)]`, float32, 0..1, on the CPU. A chunk is not
+            written to once it is yielded: it may be read while the next is made.
         """
 
     def upscale_from(
@@ -104,6 +108,19 @@ class Upscaler(ABC):
             if position + len(chunk) > first:
                 yield chunk[max(first - position, 0) :]
             position += len(chunk)
+
+    def share(self, group: Group, job: dict[str, Any]) -> None:
+        """Share the work of each clip with the other processes of a group, all of which make the same calls.
+
+        Args:
+            group: the processes; one alone changes nothing.
+            job: what all of them must have been asked for.
+
+        Raises:
+            UserError: this upscaler works in one process only, or the processes do not agree on the job.
+        """
+        if group.size > 1:
+            raise UserError(f"'{self.name}' works in one process; start it without torchrun")
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -100,19 +100,28 @@ class VariantSpec:
             patch=self.patch,
             context=self.context,
             position=self.position,
-            patch_blocks=self.patch_blocks,
-            context_blocks=self.context_blocks,
+            patch_blocks=self.blocks[0],
+            context_blocks=self.blocks[1],
             lora_rank=self.lora,
         )
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Transformer blocks of the patch and of the context branch, the base's own where the spec leaves them open."""
+        from patchvsr.base import define
+
+        own = define(self.base).adapter_blocks
+        return self.patch_blocks or own, self.context_blocks or own
 
     @property
     def arm(self) -> str:
         """The part of the spec that is trained, readable: variants with the same arm share weights."""
         if not self.diffusion:
             return f"{self.base}/no_diffusion"
-        parts = [f"patch{self.patch_blocks}"] if self.patch else []
+        patch, context = self.blocks
+        parts = [f"patch{patch}"] if self.patch else []
         if self.context != "none":
-            parts.append(f"{self.context}{self.context_blocks}")
+            parts.append(f"{self.context}{context}")
         parts += [self.position] if self.position != "none" else []
         parts += [f"lora{self.lora}"] if self.lora else []
         return f"{self.base}/{'+'.join([*parts, self.prompt])}"
@@ -163,6 +172,25 @@ def resolve(text: str) -> VariantSpec:
     return spec
 
 
+def filled(spec: VariantSpec) -> VariantSpec:
+    """The spec with the base's own values where it leaves the choice to the base."""
+    from patchvsr.base import define
+
+    base = define(spec.base)
+    return replace(
+        spec,
+        codec=spec.codec or base.codec,
+        patch_blocks=spec.blocks[0],
+        context_blocks=spec.blocks[1],
+        steps=spec.steps or base.steps,
+        shift=spec.shift or base.shift,
+        tile=spec.tile or base.tile,
+        frames=spec.frames or base.frames,
+        augmentation=base.augmentation[2] if spec.augmentation < 0 else spec.augmentation,
+        shared_noise=base.shared_noise if spec.shared_noise < 0 else spec.shared_noise,
+    )
+
+
 def _parse(key: str, value: str, like: Any) -> Any:
     kind = type(like)
     try:
@@ -207,7 +235,7 @@ def check(spec: VariantSpec) -> None:
     if spec.tiling == "full" and view is not None:
         raise UserError("tiling=full sees the whole frame already; use it with context=none")
     steps = spec.steps or base.steps
-    least = {"steps": 1, "lora": 0, "tile_batch": 0, "patch_blocks": 1, "context_blocks": 1, "cache_mib": 0}
+    least = {"steps": 1, "lora": 0, "tile_batch": 0, "patch_blocks": 0, "context_blocks": 0, "cache_mib": 0}
     for key, low in least.items():
         value = steps if key == "steps" else getattr(spec, key)
         if value < low:

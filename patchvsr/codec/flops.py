@@ -3,17 +3,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+T = TypeVar("T")
 _MOVES = frozenset(
     {"_to_copy", "_unsafe_index", "_unsafe_view", "arange", "cat", "clone", "constant_pad_nd", "copy_", "empty",
-     "empty_like", "empty_strided", "fill_", "full", "lift_fresh", "new_zeros", "ones_like", "stack", "zero_", "zeros",
-     "zeros_like"}
+     "empty_like", "empty_strided", "fill_", "full", "lift_fresh", "new_empty", "new_zeros", "ones_like", "stack",
+     "zero_", "zeros", "zeros_like"}
 )  # fmt: skip
 
 
@@ -48,12 +49,18 @@ class _Uncounted(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def count(run: Callable[[Tensor], object], shape: tuple[int, ...], dtype: torch.dtype) -> tuple[int, frozenset[str]]:
-    """FLOPs of `run` on one meta tensor of this shape, and the operators that are not in them."""
+def count_calls(run: Callable[[], T]) -> tuple[T, int, frozenset[str]]:
+    """What `run`, which works on meta tensors, gives; its FLOPs; and the operators that are not in them."""
     # The collector is entered first, so it sees what the counter has decomposed.
     with torch.no_grad(), _Uncounted() as seen, FlopCounterMode(display=False) as counter:
-        run(torch.empty(shape, dtype=dtype, device="meta"))
-    return int(counter.get_total_flops()), frozenset(seen.names)
+        value = run()
+    return value, int(counter.get_total_flops()), frozenset(seen.names)
+
+
+def count(run: Callable[[Tensor], object], shape: tuple[int, ...], dtype: torch.dtype) -> tuple[int, frozenset[str]]:
+    """FLOPs of `run` on one meta tensor of this shape, and the operators that are not in them."""
+    _, flops, uncounted = count_calls(lambda: run(torch.empty(shape, dtype=dtype, device="meta")))
+    return flops, uncounted
 
 
 class FlopCount:

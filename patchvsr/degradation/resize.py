@@ -69,7 +69,8 @@ def _resize(frames: Tensor, height: int, width: int, kind: str) -> Tensor:
     column_matrix = _matrix(columns, width, kind, torch.arange(width)).to(flat.device)
     row_matrix = _matrix(rows, height, kind, torch.arange(height)).to(flat.device)
     top, side = top.to(flat.device), side.to(flat.device)
-    with torch.autocast(flat.device.type, enabled=False):  # a training step's would round the products to bfloat16
+    kind_of_device = flat.device.type if torch.amp.is_autocast_available(flat.device.type) else "cpu"
+    with torch.autocast(kind_of_device, enabled=False):  # a training step's would round the products to bfloat16
         for target, frame in zip(out, flat, strict=True):
             frame = frame.float()
             target.copy_(F.interpolate(frame[None], (height, width), mode=kind, antialias=True)[0])

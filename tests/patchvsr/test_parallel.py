@@ -6,11 +6,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from patchvsr.parallel import SINGLE, launched, local_device
+from patchvsr.cli import main
+from patchvsr.errors import UserError
+from patchvsr.parallel import SINGLE, Group, launched, local_device
+from patchvsr.upscaler import create
 
 START = """
 import hashlib, os, sys, torch
@@ -21,7 +26,9 @@ from patchvsr.upscaler import Clip
 from patchvsr.variants import resolve
 
 torch.set_num_threads(1)
-group = ProcessGroup.join(torch.device("cpu"), seconds=60)
+def join():
+    return ProcessGroup.join(torch.device("cpu"), seconds=60)
+
 clip = Clip("c", torch.rand(2, 3, 24, 20, generator=torch.Generator().manual_seed(3)))
 
 def load(text):
@@ -60,10 +67,11 @@ VARIANTS = [
 
 def test_two_processes_give_the_bytes_of_one() -> None:
     found = both(f"""
+group = join()
 for text in {VARIANTS}:
     upscaler = load(text)
     alone = digest(upscaler)
-    upscaler.share(group)
+    upscaler.share(group, dict())
     together = digest(upscaler)
     print(text, alone == together, upscaler.sampler.group.size)
 group.close()
@@ -75,8 +83,9 @@ group.close()
 
 def test_processes_that_disagree_are_told_in_what() -> None:
     found = both("""
+group = join()
 try:
-    load("full:tile=32" if group.rank == 0 else "full:tile=64").share(group)
+    load("full:tile=32" if group.rank == 0 else "full:tile=64").share(group, dict())
 except UserError as error:
     print(error)
 """)
@@ -88,8 +97,9 @@ except UserError as error:
 @pytest.mark.parametrize("end", ["raise RuntimeError('no memory')", "os._exit(3)"])
 def test_a_process_that_fails_or_dies_leaves_nobody_waiting(end: str) -> None:
     found = both(f"""
+group = join()
 upscaler = load("full:tile=32")
-upscaler.share(group)
+upscaler.share(group, dict())
 def velocity(*given):
     {end}
 if group.rank == 1:
@@ -104,6 +114,34 @@ except UserError as error:
     words = "process 1 of 2 failed" if "raise" in end else "a process of this run is gone"
     assert words in found[0][1]
     assert found[1][0] == (1 if "raise" in end else 3)
+
+
+def test_upscaling_a_video_in_two_processes_gives_the_frames_of_one(tmp_path: Path) -> None:
+    images = tmp_path / "in"
+    images.mkdir()
+    noise = torch.randint(0, 256, (2, 24, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    for index, frame in enumerate(noise.numpy()):
+        Image.fromarray(frame).save(images / f"{index}.png")
+    command = ["upscale", str(images), "{out}", "--variant", "full:tile=32", "--dtype", "float32"]
+    found = both(f"""
+from patchvsr.cli import main
+sys.exit(main([part.format(out={str(tmp_path / "both")!r}) for part in {command!r}]))
+""")
+    for code, _, error in found:
+        assert code == 0, error
+    assert "2 frames" in found[0][2] and not found[1][2].strip()
+    alone = [part.format(out=str(tmp_path / "alone")) for part in command]
+    assert main(alone) == 0
+    for name in ("00000000.png", "00000001.png"):
+        assert (tmp_path / "both" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_baselines_stay_in_one_process() -> None:
+    class Two(Group):
+        size = 2
+
+    with pytest.raises(UserError, match="'bicubic' works in one process; start it without torchrun"):
+        create("bicubic", torch.device("cpu"), torch.float32).share(Two(), {})
 
 
 def test_a_process_alone_makes_everything_itself() -> None:
