@@ -1,4 +1,4 @@
-"""Cross-attention to text and to the global context with one shared query (decoupled cross-attention).
+"""Attention of Wan blocks: to the tile itself, and to text and global context with one shared query.
 
 A Wan block hands whatever it is given as `encoder_hidden_states` to `attn2` untouched. We give it `CrossStates`:
 keys and values that are already projected. They do not depend on the denoising step, so they are made once per
@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
-from diffusers.models.transformers.transformer_wan import WanAttention
+from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
+
+from patchvsr.products import attend_by_products, suits_products
 from torch import Tensor, nn
 
 
@@ -34,6 +36,36 @@ def text_key_value(attention: WanAttention, tokens: Tensor) -> KeyValue:
     """Keys and values of text tokens `[B, L, dim]` with the attention's own projections."""
     key = attention.norm_k(attention.to_k(tokens)).unflatten(2, (attention.heads, -1))
     return KeyValue(key, attention.to_v(tokens).unflatten(2, (attention.heads, -1)))
+
+
+class TileAttnProcessor(WanAttnProcessor):
+    """Attention processor for `attn1` of a Wan block: diffusers' own, by matrix products where that is faster."""
+
+    def __call__(
+        self,
+        attn: WanAttention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        rotary_emb: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        if self._attention_backend is not None or not suits_products(hidden_states, hidden_states.shape[1], attn.heads):
+            return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
+        query, key = attn.norm_q(attn.to_q(hidden_states)), attn.norm_k(attn.to_k(hidden_states))
+        query, key, value = (x.unflatten(2, (attn.heads, -1)) for x in (query, key, attn.to_v(hidden_states)))
+        if rotary_emb is not None:
+            query, key = _rotated(query, *rotary_emb), _rotated(key, *rotary_emb)
+        return attn.to_out[1](attn.to_out[0](attend_by_products(query, key, value).flatten(2, 3)))
+
+
+def _rotated(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Rotary positions as Wan's: successive numbers are the two parts of a complex one."""
+    real, imaginary = states[..., 0::2], states[..., 1::2]
+    cosine, sine = cosines[..., 0::2], sines[..., 1::2]
+    out = torch.empty_like(states)
+    out[..., 0::2] = real * cosine - imaginary * sine
+    out[..., 1::2] = real * sine + imaginary * cosine
+    return out
 
 
 class DecoupledCrossAttnProcessor:
@@ -65,13 +97,16 @@ class DecoupledCrossAttnProcessor:
     def _attend(self, query: Tensor, states: KeyValue, mask: Tensor | None) -> Tensor:
         batch = query.shape[0]
         key, value = (x.to(query.dtype).expand(batch, -1, -1, -1) for x in states)
+        if mask is None and self._attention_backend is None and suits_products(query, key.shape[1], query.shape[2]):
+            return attend_by_products(query, key, value).flatten(2, 3)
         out = dispatch_attention_fn(query, key, value, attn_mask=mask, backend=self._attention_backend)
         return out.flatten(2, 3).type_as(query)
 
 
 def decouple(blocks: Iterable[Any]) -> None:
-    """Give the cross-attention of Wan blocks the decoupled processor (in place)."""
+    """Give the attentions of Wan blocks this module's processors (in place)."""
     for block in blocks:
+        block.attn1.set_processor(TileAttnProcessor())
         block.attn2.set_processor(DecoupledCrossAttnProcessor())
 
 

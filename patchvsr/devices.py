@@ -1,6 +1,8 @@
 """Devices and dtypes as a user types them."""
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from patchvsr.errors import UserError, nearest
@@ -34,13 +36,15 @@ def dtype_of(text: str, device: torch.device) -> torch.dtype:
         UserError: the name is unknown.
     """
     if text == "auto":
-        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
     if text not in DTYPES:
         raise UserError(f"unknown dtype '{text}'{nearest(text, ['auto', *DTYPES])}")
     return DTYPES[text]
 
 
-def _multiplies_bfloat16(device: torch.device) -> bool:
+@cache
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for products of bfloat16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
