@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor
+from torch import Tensor, nn
 
 from patchvsr.products import attend_by_products, suits_products
-from torch import Tensor, nn
 
 
 class KeyValue(NamedTuple):

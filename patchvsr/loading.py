@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from patchvsr import checkpoints
+from patchvsr.acceleration import accelerate
 from patchvsr.base import Base, BaseDefinition, cast, define
 from patchvsr.codec import Codec, fitting
 from patchvsr.control import RegressionControl
@@ -125,7 +126,9 @@ def load_model(
     cast(model, dtype)
     use_channels_last(model)
     status = "trained" if base_trained and state is not None else "untrained"
-    return model.to(device).eval().requires_grad_(False), text_encoder, Weights(status, hashes)
+    model = model.to(device).eval().requires_grad_(False)
+    accelerate(model, device, attention=spec.attention, quantize=spec.quantize, compile=spec.compile)
+    return model, text_encoder, Weights(status, hashes)
 
 
 def _load_base(

@@ -1,7 +1,7 @@
 """Attention as two matrix products, for CPUs that multiply bfloat16.
 
-torch's fused attention takes 2.5 times as long there for tiles of nano's size (heads of 48 numbers), as its blocks are too
-small for the hardware's matrix units: `make perf` has both. Scores are rounded to bfloat16 before the softmax.
+torch's fused attention takes more than twice as long there for tiles of nano's size (heads of 48 numbers); `make perf`
+has both. Scores are rounded to bfloat16 before the softmax.
 """
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ _scratch = _Scratch()
 
 
 def suits_products(states: Tensor, keys: int, heads: int) -> bool:
-    """Whether attention of `states` `[B, N, ...]` to so many keys is faster by products: inference in bfloat16 on a CPU."""
+    """Whether attention of `states` `[B, N, ...]` to so many keys is faster by products.
+
+    It is for inference in bfloat16 on a CPU, and for tiles as small as nano's.
+    """
     if states.dtype != torch.bfloat16 or states.device.type != "cpu" or torch.is_grad_enabled():
         return False
     if states.shape[0] * heads * states.shape[1] * keys > _LARGEST:

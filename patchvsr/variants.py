@@ -49,6 +49,7 @@ class VariantSpec:
         cache: `auto` keeps the step-invariant features that are worth their memory, `on` all while memory lasts, `off`
             none.
         cache_mib: memory for step-invariant features of tiles.
+        attention, quantize, compile: ways to be faster, see `patchvsr.acceleration`.
         weights, base_weights, codec_weights: files or folders in place of the packaged ones.
         dropped_at_inference: use `full`'s weights and leave out the parts that this variant lacks.
     """
@@ -78,6 +79,9 @@ class VariantSpec:
     tile_batch: int
     cache: str
     cache_mib: int
+    attention: str
+    quantize: str
+    compile: str
     weights: str
     base_weights: str
     codec_weights: str
@@ -208,6 +212,7 @@ def check(spec: VariantSpec) -> None:
     Raises:
         UserError: one sentence that says which, and what to change.
     """
+    from patchvsr.acceleration import COMPILE, QUANTIZE
     from patchvsr.base import define
     from patchvsr.cache import MODES
     from patchvsr.codec import fitting
@@ -222,7 +227,9 @@ def check(spec: VariantSpec) -> None:
     view, position = contexts.get(spec.context), positions.get(spec.position)
     tiling, modulation = tilings.get(spec.tiling), modulations.get(spec.modulation)
     samplers.get(spec.sampler)
-    for key, word, known in (("prompt", spec.prompt, PROMPTS), ("cache", spec.cache, MODES)):
+    words = {"prompt": PROMPTS, "cache": MODES, "quantize": QUANTIZE, "compile": COMPILE}
+    for key, known in words.items():
+        word = getattr(spec, key)
         if word not in known:
             raise UserError(f"unknown {key} '{word}'{nearest(word, known)}")
     if view is None and position.needs_context:

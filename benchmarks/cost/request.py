@@ -16,12 +16,14 @@ class Case:
 
     Attributes:
         variant: as typed.
+        text: the same, with the base that was asked for.
         spec: resolved, on the base that was asked for.
         frame: width and height of the output.
         frames: of the clip.
     """
 
     variant: str
+    text: str
     spec: VariantSpec
     frame: Size
     frames: int
@@ -46,15 +48,16 @@ def cases(variants: str, base: str | None, frame: str, frames: str) -> list[Case
     """
     sizes = [parse_size(text) for text in frame.split(",")]
     lengths = [_length(text) for text in frames.split(",")]
-    specs = [(text, resolve(_on(base, text))) for text in split_list(variants)]
-    return list(_cases(specs, sizes, lengths))
+    specs = [(text, _on(base, text)) for text in split_list(variants)]
+    resolved = [(text, full, resolve(full)) for text, full in specs]
+    return list(_cases(resolved, sizes, lengths))
 
 
-def _cases(specs: list[tuple[str, VariantSpec]], sizes: list[Size], lengths: list[int]) -> Iterator[Case]:
+def _cases(specs: list[tuple[str, str, VariantSpec]], sizes: list[Size], lengths: list[int]) -> Iterator[Case]:
     for size in sizes:
         for length in lengths:
-            for text, spec in specs:
-                yield Case(variant=text, spec=spec, frame=size, frames=length)
+            for variant, text, spec in specs:
+                yield Case(variant=variant, text=text, spec=spec, frame=size, frames=length)
 
 
 def _on(base: str | None, text: str) -> str:

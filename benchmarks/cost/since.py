@@ -2,7 +2,7 @@
 
     python -m benchmarks.cost.since 056cd6a --then full --now fast,shifted:steps=2 --frames 5
 
-Each commit runs its own code and weights in a checkout of its own, with this Python, and in turns: then, now, then, now.
+Each commit runs its own code and weights in a checkout of its own, with this Python, and in turns (--repeats).
 """
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def compare(commit: str, then: str, now: list[str], frames: int, repeats: int) -
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 when done, 2 with one sentence for bad input."""
     made = argparse.ArgumentParser(
-        prog="python -m benchmarks.cost.since", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.cost.since",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("commit", help="of the earlier code")
     made.add_argument("--then", default="full", help="the earlier commit's variant (default: full)")

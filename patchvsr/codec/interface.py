@@ -50,6 +50,11 @@ class Codec(ABC):
         """The codec at its published size on torch's meta device: no weights, good for `flops` only."""
         return cls()
 
+    @classmethod
+    def laid_out(cls, network: nn.Module) -> nn.Module:
+        """Its network (on its device) with weights in the memory layout that is fastest there; in place."""
+        return network
+
     @property
     def module(self) -> nn.Module | None:
         """The network behind it, if there is one."""
