@@ -92,6 +92,7 @@ class PatchVSR(Upscaler):
             UserError: the processes are not of one mind about the job, the variant, its weights or the precision.
         """
         group.agree(job | self.describe() | {"device": self.device.type, "torch": torch.__version__})
+        self.codec.group = group
         if self.spec.diffusion:
             self.sampler.group = group
 

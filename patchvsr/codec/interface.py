@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from patchvsr.codec.flops import CodecFlops
 from patchvsr.errors import UserError
+from patchvsr.parallel import SINGLE, Group
 from patchvsr.registry import Registry
 
 
@@ -24,6 +25,7 @@ class Codec(ABC):
         temporal: frames per latent frame after the first.
         needs: what `codec_weights` must name, in words; empty for a codec without weights.
         sha256: of the files of weights it was loaded from, by name.
+        group: processes that decode together, all of the same latents; each encodes for itself.
     """
 
     channels: int
@@ -33,6 +35,7 @@ class Codec(ABC):
 
     def __init__(self) -> None:
         self.sha256: dict[str, str] = {}
+        self.group: Group = SINGLE
 
     @classmethod
     def load(cls, weights: str, device: torch.device, dtype: torch.dtype) -> Self:
@@ -49,11 +52,6 @@ class Codec(ABC):
     def on_meta(cls) -> Self:
         """The codec at its published size on torch's meta device: no weights, good for `flops` only."""
         return cls()
-
-    @classmethod
-    def laid_out(cls, network: nn.Module) -> nn.Module:
-        """Its network (on its device) with weights in the memory layout that is fastest there; in place."""
-        return network
 
     @property
     def module(self) -> nn.Module | None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from patchvsr.modulation import Fusion, Modulation, WeightedTile, Window
+from patchvsr.parallel import SINGLE, Group
 from patchvsr.tiling import Axis, Box, Overlapped
 
 Run = Callable[[Tensor], Tensor]
@@ -74,7 +75,7 @@ class Feather(Modulation):
         return [(start, weight / total[start : start + axis.size]) for start, weight in raw]
 
 
-def fuse(source: Tensor, run: Run, grid: Grid, reads: int, writes: int) -> Tensor:
+def fuse(source: Tensor, run: Run, grid: Grid, reads: int, writes: int, group: Group = SINGLE) -> Tensor:
     """Cross-fade `run`'s results on the tiles of `source`.
 
     Args:
@@ -82,6 +83,7 @@ def fuse(source: Tensor, run: Run, grid: Grid, reads: int, writes: int) -> Tenso
         run: a tile to `[A, B, writes * h, writes * w]`, on any device.
         grid: the tiles.
         reads, writes: pixels per latent pixel of what is read and written.
+        group: processes that share the tiles, and all get the result.
 
     Returns:
         `[A, B, writes * H, writes * W]`, float32, on the device of `source`. One tile's result is held beside it.
@@ -89,31 +91,41 @@ def fuse(source: Tensor, run: Run, grid: Grid, reads: int, writes: int) -> Tenso
     if len(grid) == 1:
         return run(source).float().to(source.device)
     fusion: Fusion | None = None
-    for tile in _weighted(grid, writes):
-        box = tile.box
+    weighted = list(_weighted(grid, writes))
+
+    def one(index: int) -> Tensor:
+        box = weighted[index].box
         place = _scaled(Box(box.top // writes, box.left // writes, *grid.tile), reads)
-        part = run(source[..., *place.slices]).to(source.device)
+        return run(source[..., *place.slices]).to(source.device)
+
+    for index, part in group.each(len(weighted), one):
         if fusion is None:
             fusion = Fusion((*part.shape[:2], grid.rows.length * writes, grid.columns.length * writes), source.device)
-        fusion.add(part, tile)
+        fusion.add(part.to(source.device), weighted[index])
     assert fusion is not None  # a grid has at least one tile
     return fusion.result()
 
 
-def stitch(source: Tensor, run: Run, grid: Grid, reads: int, writes: int) -> Tensor:
+def stitch(source: Tensor, run: Run, grid: Grid, reads: int, writes: int, group: Group = SINGLE) -> Tensor:
     """As `fuse`, but each position is one tile's, from cut to cut: for networks whose field the overlap covers."""
     if len(grid) == 1:
         return run(source).float().to(source.device)
     out: Tensor | None = None
-    for top, (row, row_end) in zip(grid.rows.main, grid.rows.cells, strict=True):
-        for left, (column, column_end) in zip(grid.columns.main, grid.columns.cells, strict=True):
-            part = run(source[..., *_scaled(Box(top, left, *grid.tile), reads).slices])
-            if out is None:
-                size = (grid.rows.length * writes, grid.columns.length * writes)
-                out = torch.empty(*part.shape[:2], *size, device=source.device)
-            cell = Box(row, column, row_end - row, column_end - column)
-            within = Box(row - top, column - left, cell.height, cell.width)
-            out[..., *_scaled(cell, writes).slices] = part[..., *_scaled(within, writes).slices].to(source.device)
+    rows, columns = (list(zip(axis.main, axis.cells, strict=True)) for axis in (grid.rows, grid.columns))
+    places = [(row, column) for row in rows for column in columns]
+
+    def one(index: int) -> Tensor:
+        (top, _), (left, _) = places[index]
+        return run(source[..., *_scaled(Box(top, left, *grid.tile), reads).slices])
+
+    for index, part in group.each(len(places), one):
+        (top, (row, row_end)), (left, (column, column_end)) = places[index]
+        if out is None:
+            size = (grid.rows.length * writes, grid.columns.length * writes)
+            out = torch.empty(*part.shape[:2], *size, device=source.device)
+        cell = Box(row, column, row_end - row, column_end - column)
+        within = Box(row - top, column - left, cell.height, cell.width)
+        out[..., *_scaled(cell, writes).slices] = part[..., *_scaled(within, writes).slices].to(source.device)
     assert out is not None  # a grid has at least one tile
     return out
 

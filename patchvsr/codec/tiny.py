@@ -60,7 +60,7 @@ class TinyWanCodec(Codec):
         else:
             model = AutoencoderTinyHV.from_published(path, dtype)
             sha256 = {f"codec/{path.name}": sha256_file(path)}
-        codec = cls(model.to(device).eval())
+        codec = cls(networks.channels_last(model.to(device).eval()))
         codec.sha256 = sha256
         return codec
 
@@ -88,7 +88,7 @@ class TinyWanCodec(Codec):
         """`[16, 1 + n, h, w]` to `[1 + 4 n, 3, 8 h, 8 w]`, in 0..1."""
         grid = self._grid(*(size * self.spatial for size in latents.shape[-2:]))
         chunk = self._chunk(grid)
-        return tiles.stitch(latents, lambda part: self._decode(part, chunk), grid, 1, self.spatial)
+        return tiles.stitch(latents, lambda part: self._decode(part, chunk), grid, 1, self.spatial, self.group)
 
     def flops(self, frames: int, height: int, width: int) -> CodecFlops:
         """Counted on the meta device, with the frames that are added to encode and dropped after decoding."""

@@ -72,7 +72,8 @@ class WanCodec(Codec):
         from diffusers import AutoencoderKLWan
 
         path = networks.diffusers_folder(folder, "autoencoder")
-        codec = cls(AutoencoderKLWan.from_pretrained(path, torch_dtype=dtype, use_safetensors=True).to(device).eval())
+        vae = AutoencoderKLWan.from_pretrained(path, torch_dtype=dtype, use_safetensors=True)
+        codec = cls(networks.channels_last(vae.to(device).eval()))
         codec.sha256 = networks.hashes(path)
         return codec
 
@@ -99,7 +100,7 @@ class WanCodec(Codec):
     def decode(self, latents: Tensor) -> Tensor:
         """`[16, 1 + n, h, w]` to `[1 + 4 n, 3, 8 h, 8 w]`, in 0..1."""
         height, width = (size * self.spatial for size in latents.shape[-2:])
-        return tiles.fuse(latents, self._decode, self._grid(height, width), 1, self.spatial)
+        return tiles.fuse(latents, self._decode, self._grid(height, width), 1, self.spatial, self.group)
 
     def flops(self, frames: int, height: int, width: int) -> CodecFlops:
         """Counted on the meta device; all tiles have one shape. The cross-fade is not counted."""

@@ -81,6 +81,28 @@ group.close()
         assert out.splitlines() == [f"{text} True 2" for text in VARIANTS]
 
 
+def test_two_processes_decode_together() -> None:
+    found = both("""
+from patchvsr.codec import WanCodec
+from patchvsr.codec.taehv import AutoencoderTinyHV
+from patchvsr.codec.tiny import TinyWanCodec
+from diffusers import AutoencoderKLWan
+
+group = join()
+torch.manual_seed(0)
+vae = AutoencoderKLWan(base_dim=8, dim_mult=[1, 1, 1, 1], num_res_blocks=1).eval()
+tiny = AutoencoderTinyHV(encoder_width=8, decoder_widths=(16, 8, 8, 8)).eval()
+latents = torch.randn(16, 2, 44, 50, generator=torch.Generator().manual_seed(1))
+for codec in (WanCodec(vae, tile=128, overlap=32), TinyWanCodec(tiny, tile=312)):
+    alone = codec.decode(latents)
+    codec.group = group
+    print(torch.equal(codec.decode(latents), alone))
+""")
+    for code, out, error in found:
+        assert code == 0, error
+        assert out.split() == ["True", "True"]
+
+
 def test_processes_that_disagree_are_told_in_what() -> None:
     found = both("""
 group = join()
