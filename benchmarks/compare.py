@@ -2,11 +2,15 @@
 
 Compares variants clip by clip with one other, over the clips of one or more runs, and says with a 95 % interval
 whether they can be told apart. Clips named `SOURCE__NAME` are averaged by source first.
+
+With `--margin 0.02` the question is another: whether the variants are at most that much worse (non-inferiority).
+Metrics that are best at 1 are then compared by their distance from it, |log value|.
 """
 from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
 from pathlib import Path
 
@@ -26,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--variants", required=True, help="variants to compare, as in the run")
     parser.add_argument("--against", required=True, help="the variant to compare with")
     parser.add_argument("--metrics", help="metric names (default: all that both have on every clip)")
+    parser.add_argument("--margin", type=float, help="say whether the variants are worse by at most this much")
     parser.add_argument("--csv", type=Path, help="also write the table there")
     return parser
 
@@ -71,6 +76,29 @@ def notes(values: Values, table: dict[tuple, Paired]) -> list[str]:
     return lines
 
 
+def distances(values: Values, chosen: list[str] | None) -> Values:
+    """The values with those of metrics that are best at 1 as their distance from it, |log value|.
+
+    Raises:
+        UserError: a metric of unknown direction, or a value of such a metric that is not positive.
+    """
+    found: Values = {}
+    for metric, by_variant in values.items():
+        if chosen and metric not in chosen:
+            continue
+        if metric not in metrics:
+            raise UserError(f"which way '{metric}' is better is not known here, so nothing can be said within a margin")
+        if metrics.get(metric)().direction != "one":
+            found[metric] = by_variant
+            continue
+        found[metric] = {}
+        for variant, clips in by_variant.items():
+            if wrong := [clip for clip, value in clips.items() if value is not None and value <= 0]:
+                raise UserError(f"'{metric}' of '{variant}' on '{wrong[0]}' is not positive: it has no distance from 1")
+            found[metric][variant] = {clip: None if v is None else abs(math.log(v)) for clip, v in clips.items()}
+    return found
+
+
 def source_of(clip: str) -> str:
     """What a clip was taken from: its name up to `__`, without the run's."""
     return clip.rpartition("/")[2].partition("__")[0]
@@ -107,14 +135,16 @@ def compare(values: Values, variants: list[str], against: str, chosen: list[str]
     return table
 
 
-def render(table: dict[tuple, Paired], against: str) -> list[list[str]]:
+def render(table: dict[tuple, Paired], against: str, margin: float | None = None) -> list[list[str]]:
     """The rows of the table, header first."""
     rows = [["metric", "variant", "mean", against, "difference", "95 % interval", "relative", "p", "n", "so"]]
     for (metric, variant), found in table.items():
+        words = _words(metric, found) if margin is None else _within(metric, found, margin)
+        name = f"|log {metric}|" if margin is not None and metrics.get(metric)().direction == "one" else metric
         rows.append([
-            metric, variant, f"{found.first:.4g}", f"{found.second:.4g}", f"{found.difference:+.4g}",
+            name, variant, f"{found.first:.4g}", f"{found.second:.4g}", f"{found.difference:+.4g}",
             f"[{found.low:+.4g}, {found.high:+.4g}]", f"{100 * found.relative:+.1f} %", f"{found.p:.2g}",
-            str(found.n), _words(metric, found),
+            str(found.n), words,
         ])  # fmt: skip
     return rows
 
@@ -130,14 +160,24 @@ def _words(metric: str, found: Paired) -> str:
     return "better" if (found.difference > 0) == (direction == "higher") else "worse"
 
 
+def _within(metric: str, found: Paired, margin: float) -> str:
+    """Whether the 95 % interval lies above the margin of inferiority."""
+    worst = -found.low if metrics.get(metric)().direction == "higher" else found.high
+    return f"not inferior by more than {margin:g}" if worst <= margin else f"may be inferior by more than {margin:g}"
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the table; exit code 2 for bad input."""
     args = parser().parse_args(argv)
     try:
         chosen = args.metrics.split(",") if args.metrics else None
         values = read(args.runs)
+        if args.margin is not None:
+            if not args.margin > 0:
+                raise UserError(f"--margin {args.margin:g} is not a positive number")
+            values = distances(values, chosen)
         table = compare(values, split_list(args.variants), args.against, chosen)
-        rows = render(table, args.against)
+        rows = render(table, args.against, args.margin)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

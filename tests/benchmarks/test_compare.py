@@ -80,6 +80,26 @@ def test_the_table_says_what_is_better_and_what_cannot_be_told(run, capsys):
     assert [row["so"] for row in csv.DictReader(table.open())] == ["worse"]
 
 
+def test_within_a_margin_one_sided_questions_get_one_sided_answers(run, capsys):
+    table = run / "table.csv"
+    command(run, "--variants", "bicubic", "--against", "full", "--margin", "0.15", "--csv", table)
+    rows = {row["metric"]: row["so"] for row in csv.DictReader(table.open())}
+    assert rows["lpips"] == "may be inferior by more than 0.15"  # it is worse by 0.2
+    assert rows["|log seam|"] == "not inferior by more than 0.15"
+    command(run, "--variants", "full", "--against", "bicubic", "--margin", "0.15", "--csv", table)
+    rows = {row["metric"]: row["so"] for row in csv.DictReader(table.open())}
+    assert rows["lpips"] == "not inferior by more than 0.15"  # better is not inferior
+    assert rows["psnr"] == "may be inferior by more than 0.15"  # of three clips one is 0.5 dB worse
+    path = run / "records.csv"
+    path.write_text(path.read_text().replace("seam,1.0", "seam,0.5"))
+    command(run, "--variants", "full", "--against", "bicubic", "--margin", "0.15", "--metrics", "seam", "--csv", table)
+    assert [row["mean"] for row in csv.DictReader(table.open())] == ["0.6931"]
+    for margin, words in (("0", "is not a positive number"), ("0.1", "is not positive: it has no distance")):
+        path.write_text(path.read_text().replace("seam,0.5", "seam,0.0"))
+        assert command(run, "--variants", "full", "--against", "bicubic", "--margin", margin) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_runs_are_pooled(run, tmp_path_factory, capsys):
     other = tmp_path_factory.mktemp("other")
     (other / "records.csv").write_text((run / "records.csv").read_text().replace("a__1", "d__1"))
