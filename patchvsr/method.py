@@ -91,7 +91,8 @@ class PatchVSR(Upscaler):
         Raises:
             UserError: the processes are not of one mind about the job, the variant, its weights or the precision.
         """
-        group.agree(job | self.describe() | {"device": self.device.type, "torch": torch.__version__})
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        group.agree(job | self.describe() | {"hardware": name, "torch": torch.__version__})
         self.codec.group = group
         if self.spec.diffusion:
             self.sampler.group = group

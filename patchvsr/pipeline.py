@@ -127,9 +127,16 @@ class PatchVSRPipeline(FilesMixin, LoraMixin, DiffusionPipeline):
             device: to compute on.
 
         Raises:
-            UserError: an unknown variant, or weights that are missing or do not fit.
+            UserError: an unknown variant, one with `quantize` or `compile`, which a pipeline's components have methods
+                for, or weights that are missing or do not fit.
         """
         spec = resolve(variant)
+        for name in ("quantize", "compile"):
+            if getattr(spec, name) != "off":
+                raise UserError(
+                    f"{name}={getattr(spec, name)} is not for pipelines, whose components are saved and exchanged; use "
+                    "diffusers' own on pipe.transformer, such as compile_repeated_blocks()"
+                )
         parts = load_parts(spec, torch.device(device), dtype or torch_dtype or torch.float32)
         model = parts.model
         return cls(

@@ -342,3 +342,9 @@ def test_the_package_exports_the_pipeline():
     assert patchvsr.PatchVSRPipeline is PatchVSRPipeline
     with pytest.raises(AttributeError, match="no attribute 'PatchVSRPipelin'"):
         _ = patchvsr.PatchVSRPipelin
+
+
+@pytest.mark.parametrize("option", ["compile=full", "quantize=int8"])
+def test_speed_options_of_variants_are_left_to_diffusers(option):
+    with pytest.raises(UserError, match="is not for pipelines"):
+        PatchVSRPipeline.from_variant(f"full:{option}")
