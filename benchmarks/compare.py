@@ -184,7 +184,7 @@ def main(argv: list[str] | None = None) -> int:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("\n".join(notes(values, table)), end="")
+    print("".join(f"{line}\n" for line in notes(values, table)), end="")
     if args.csv:
         with args.csv.open("w", newline="") as file:
             csv.writer(file).writerows(rows)

@@ -141,6 +141,7 @@ class NanoTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """
 
     _keep_in_fp32_modules = WanTransformer3DModel._keep_in_fp32_modules  # those of the one inside
+    _repeated_blocks = ["WanTransformerBlock", "ResidualBlock"]  # for `compile_repeated_blocks`
 
     @register_to_config
     def __init__(

@@ -96,7 +96,7 @@ def _flops(asked: list[Case], scale: float, out: Path | None) -> None:
     print(render(totals, heads))
     print("\n".join(["", *ratios(totals)]))
     found = slopes(totals, "dit_adapter") + slopes(totals, "total")
-    told = [one for one in found if one.value == "dit_adapter"]
+    told = [one for one in found if one.value == "dit_adapter" and one.against == "pixels"]
     print("\n".join(["", *slope_lines(told), ""]))
     print(f"not counted, as torch has no formula for them: {' '.join(sorted(uncounted))}")
     if out is not None:
