@@ -3,8 +3,13 @@
 Compares variants clip by clip with one other, over the clips of one or more runs, and says with a 95 % interval
 whether they can be told apart. Clips named `SOURCE__NAME` are averaged by source first.
 
+Effect sizes are Cohen's d_z and the matched-pairs rank-biserial correlation (r_rb). A difference counts if its interval
+excludes 0 and its p, corrected over all rows of the table (Holm), is at most 0.05; so name only the metrics that the
+question is about. `--interval bootstrap` draws sources with replacement and tests by sign flips, in the place of
+Student's t for both.
+
 With `--margin 0.02` the question is another: whether the variants are at most that much worse (non-inferiority).
-Metrics that are best at 1 are then compared by their distance from it, |log value|.
+Metrics that are best at 1 are then compared by their distance from it, |log value|. The interval alone decides.
 """
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.metrics import metrics
-from benchmarks.statistics import Paired, paired
+from benchmarks.statistics import INTERVALS, LEVEL, Interval, Paired, holm, paired, verdict
 from patchvsr.errors import UserError
 from patchvsr.notation import split_list
 
@@ -31,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--against", required=True, help="the variant to compare with")
     parser.add_argument("--metrics", help="metric names (default: all that both have on every clip)")
     parser.add_argument("--margin", type=float, help="say whether the variants are worse by at most this much")
+    parser.add_argument("--interval", choices=INTERVALS, default="t", help="of the difference (default: t)")
     parser.add_argument("--csv", type=Path, help="also write the table there")
     return parser
 
@@ -67,13 +73,21 @@ def defined(clips: dict[str, float | None]) -> dict[str, float]:
 
 
 def notes(values: Values, table: dict[tuple, Paired]) -> list[str]:
-    """Which clips a metric is not defined for, one line for each metric of the table."""
+    """Which clips a metric is not defined for, one line for each metric of the table, and what too few sources mean."""
     lines = []
     for metric in dict.fromkeys(metric for metric, _ in table):
         without = sorted({clip for clips in values[metric].values() for clip, value in clips.items() if value is None})
         if without:
             lines.append(f"- {metric}: not defined for {len(without)} clips, which do not count: {', '.join(without)}")
+    if few := sorted({found.n for found in table.values() if found.interval == "bootstrap" and _too_few(found.n)}):
+        sources = ", ".join(map(str, few))
+        lines.append(f"- of {sources} sources no sign flips give a p of 0.05: nothing can be told apart there")
     return lines
+
+
+def _too_few(n: int) -> bool:
+    """Even if all differences have the same sign, only they and their mirror image among 2^n are as far from 0."""
+    return 2 / 2**n > 1 - LEVEL
 
 
 def distances(values: Values, chosen: list[str] | None) -> Values:
@@ -104,7 +118,9 @@ def source_of(clip: str) -> str:
     return clip.rpartition("/")[2].partition("__")[0]
 
 
-def compare(values: Values, variants: list[str], against: str, chosen: list[str] | None) -> dict[tuple, Paired]:
+def compare(
+    values: Values, variants: list[str], against: str, chosen: list[str] | None, interval: Interval = "t"
+) -> dict[tuple, Paired]:
     """Each variant and metric against the other variant.
 
     Raises:
@@ -131,33 +147,30 @@ def compare(values: Values, variants: list[str], against: str, chosen: list[str]
                 )
             if not first:
                 raise UserError(f"'{metric}' is not defined for any clip of the runs")
-            table[metric, variant] = paired(first, second, {clip: source_of(clip) for clip in first})
+            table[metric, variant] = paired(first, second, {clip: source_of(clip) for clip in first}, interval)
     return table
 
 
 def render(table: dict[tuple, Paired], against: str, margin: float | None = None) -> list[list[str]]:
     """The rows of the table, header first."""
-    rows = [["metric", "variant", "mean", against, "difference", "95 % interval", "relative", "p", "n", "so"]]
-    for (metric, variant), found in table.items():
-        words = _words(metric, found) if margin is None else _within(metric, found, margin)
+    rows = [["metric", "variant", "mean", against, "difference", "95 % interval", "relative", "d_z", "r_rb", "p",
+             "p Holm", "n", "so"]]  # fmt: skip
+    corrected = holm([found.p for found in table.values()])
+    for ((metric, variant), found), p in zip(table.items(), corrected, strict=True):
+        words = _words(metric, found, p) if margin is None else _within(metric, found, margin)
         name = f"|log {metric}|" if margin is not None and metrics.get(metric)().direction == "one" else metric
         rows.append([
             name, variant, f"{found.first:.4g}", f"{found.second:.4g}", f"{found.difference:+.4g}",
-            f"[{found.low:+.4g}, {found.high:+.4g}]", f"{100 * found.relative:+.1f} %", f"{found.p:.2g}",
-            str(found.n), words,
+            f"[{found.low:+.4g}, {found.high:+.4g}]", f"{100 * found.relative:+.1f} %",
+            f"{found.d_z:+.2f}", f"{found.rank_biserial:+.2f}", f"{found.p:.2g}", f"{p:.2g}", str(found.n), words,
         ])  # fmt: skip
     return rows
 
 
-def _words(metric: str, found: Paired) -> str:
-    if not found.distinguishable:
-        return "not distinguishable"
-    if metric not in metrics:
-        return "differs"  # a metric of a package that is not installed here: nobody knows which way is better
-    direction = metrics.get(metric)().direction
-    if direction == "one":
-        return "nearer to 1" if abs(found.first - 1) < abs(found.second - 1) else "farther from 1"
-    return "better" if (found.difference > 0) == (direction == "higher") else "worse"
+def _words(metric: str, found: Paired, corrected: float) -> str:
+    # Of a metric of a package that is not installed here, nobody knows which way is better.
+    direction = metrics.get(metric)().direction if metric in metrics else None
+    return verdict(found, corrected, direction).words
 
 
 def _within(metric: str, found: Paired, margin: float) -> str:
@@ -176,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
             if not args.margin > 0:
                 raise UserError(f"--margin {args.margin:g} is not a positive number")
             values = distances(values, chosen)
-        table = compare(values, split_list(args.variants), args.against, chosen)
+        table = compare(values, split_list(args.variants), args.against, chosen, args.interval)
         rows = render(table, args.against, args.margin)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
