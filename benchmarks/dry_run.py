@@ -17,9 +17,9 @@ from typing import Any
 from benchmarks.cost import count_variant
 from benchmarks.cost.probe import matmul_peak
 from benchmarks.cost.table import render
-from benchmarks.metrics import Metric
+from benchmarks.item import is_final
 from benchmarks.plan import Plan, WorkItem
-from benchmarks.store import Result, Score, Store
+from benchmarks.store import Result, Store
 from patchvsr.chunks import chunk_spans
 from patchvsr.devices import dtype_name
 from patchvsr.variants import VariantSpec, filled, resolve
@@ -112,16 +112,9 @@ def _what(item: WorkItem, plan: Plan, store: Store, retry_failed: bool, reusable
     if result is not None and result.status != "ok" and not retry_failed:
         return "kept"
     if result is not None and store.has_output(result):
-        final = (_is_final(result.scores.get(name), metric) for name, metric in plan.metrics.items())
+        final = (is_final(result.scores.get(name), metric) for name, metric in plan.metrics.items())
         return "kept" if all(final) else "rescore"
     return "reuse" if item.hash in reusable else "run"
-
-
-def _is_final(score: Score | None, metric: Metric) -> bool:
-    """As running decides it, without scoring anything."""
-    if score is None or score.identity != metric.identity():
-        return False
-    return score.status in ("ok", "undefined") or (score.status == "unavailable" and metric.available() is not None)
 
 
 class _Estimator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ def package_versions(names: list[str] | tuple[str, ...] = tuple(PACKAGES)) -> di
     return {name: _version(name) for name in names}
 
 
+@cache
 def _version(name: str) -> str | None:
     if name == "patchvsr":  # the code that runs, which an old install's metadata may not be
         from patchvsr import __version__

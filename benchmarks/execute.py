@@ -1,222 +1,131 @@
-"""Runs a plan: item by item, each recorded when it is complete and never before."""
+"""Runs a plan: item by item, each recorded when it is complete and never before.
+
+Several processes may work on one run directory: each item is done under a lock that ends with its holder, however that
+ends, and what another process has done meanwhile is taken as it is.
+"""
 from __future__ import annotations
 
-import time
-import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from filelock import FileLock, Timeout
 
-from benchmarks.frames import FloatFrames, Frames, stored
-from benchmarks.memory import PeakMemory, release_memory
-from benchmarks.metrics import Measurement, Metric, MetricUndefined, Sample
-from benchmarks.metrics.scoring import score_all
-from benchmarks.plan import Plan, WorkItem
-from benchmarks.store import Output, Result, Score, Store
-from patchvsr.degradation import quantise
-from patchvsr.errors import UserError
-from patchvsr.upscaler import Clip, Cuts, Upscaler, create
-from patchvsr.video import FrameWriter, frames_sha256
+from benchmarks.cache import OutputCache
+from benchmarks.item import Progress, make, missing_metrics, rescore, warm_up
+from benchmarks.memory import release_memory
+from benchmarks.plan import Plan, PlannedVariant, WorkItem
+from benchmarks.store import Result, Store
+from patchvsr.upscaler import Upscaler, create
 
-STANDARD_TILE = 256
-"""Side, in output pixels, of the disjoint tiles on whose lines an untiled output is scored."""
-
-OutOfMemory = (MemoryError, torch.OutOfMemoryError)
+Outcome = tuple[WorkItem, Result, str]
+"""An item, its recorded result, and how it came: `run`, `rescored`, `reused` from the cache, or `kept`."""
 
 
-Progress = Callable[[WorkItem, float], None]
-"""Told the finished share, 0..1, of an item's upscaling; 0 when the item is begun."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How a plan is run.
+
+    Attributes:
+        retry_failed: run items again that an earlier run has recorded as failed or out of memory.
+        fail_fast: stop after the first item that fails, or of which a metric fails.
+        cache: outputs of all runs on this machine, or None.
+    """
+
+    retry_failed: bool = False
+    fail_fast: bool = False
+    cache: OutputCache | None = None
 
 
-def execute(plan: Plan, store: Store, progress: Progress) -> Iterator[tuple[WorkItem, Result, str]]:
+def execute(plan: Plan, store: Store, progress: Progress, how: Execution | None = None) -> Iterator[Outcome]:
     """Run what the store does not hold yet, score what lacks a metric, and record each item as it is done.
 
-    A failing item or metric is recorded with its message and the run goes on.
+    A failing item or metric is recorded with its message, and the run goes on unless it is to stop there.
 
     Yields:
-        Each item with its recorded result and how it came: `run`, `rescored` or `kept` from an earlier run.
+        Each item as it is settled: those that another process works on come last.
     """
-    warm = False
+    run = _Run(plan, store, progress, how or Execution())
+    busy: list[WorkItem] = []
     for variant in plan.variants:
-        upscaler: Upscaler | None = None
         for item in plan.items_of(variant):
-            progress(item, 0.0)
-            result, how = store.load(item.hash), "kept"
-            if result is not None and store.has_output(result):
-                how = _rescore(result, item, plan, store)
-            if how == "lost" or result is None or not store.has_output(result):
-                # One model at a time: made when its first item needs it, gone before the next variant's.
-                if not warm:
-                    _warm_up(plan.metrics)
-                    warm = True
-                if upscaler is None:
-                    upscaler = create(variant.text, plan.device, plan.dtype)
-                result, how = _run(item, upscaler, plan, store, progress), "run"
-            yield item, result, how
-        del upscaler
+            outcome = run.settle(item, wait=False)
+            if outcome is None:
+                busy.append(item)
+                continue
+            yield outcome
+            if run.stops(outcome[1]):
+                return
+        run.forget_model()
+    for item in busy:
+        outcome = run.settle(item, wait=True)
+        assert outcome is not None
+        yield outcome
+        if run.stops(outcome[1]):
+            return
+
+
+class _Run:
+    """One process's part in a run; one model at a time: made when an item needs it, gone before the next variant's."""
+
+    def __init__(self, plan: Plan, store: Store, progress: Progress, how: Execution) -> None:
+        self.plan, self.store, self.progress, self.how = plan, store, progress, how
+        self._warm = False
+        self._model: tuple[PlannedVariant, Upscaler] | None = None
+
+    def settle(self, item: WorkItem, wait: bool) -> Outcome | None:
+        """The item's outcome; None if another process is at it and there is no wish to wait."""
+        self.progress(item, 0.0)
+        result = self.store.load(item.hash)
+        if result is not None and self._is_done(item, result):
+            return item, result, "kept"
+        lock = FileLock(self.store.lock(item.hash))
+        try:
+            with lock.acquire(timeout=-1 if wait else 0):
+                return self._settle(item)
+        except Timeout:
+            return None
+
+    def _is_done(self, item: WorkItem, result: Result) -> bool:
+        """Whether nothing is left to do: so most items of a resumed run need no lock."""
+        if result.status != "ok":
+            return not self.how.retry_failed
+        return self.store.has_output(result) and not missing_metrics(result, self.plan)
+
+    def _settle(self, item: WorkItem) -> Outcome:
+        result = self.store.load(item.hash)  # again: another process may have been at it until now
+        if result is not None and self._is_done(item, result):
+            return item, result, "kept"
+        came = "kept"
+        if (result is None or not self.store.has_output(result)) and self.how.cache is not None:
+            result = self.how.cache.restore(item, self.store) or result
+            came = "reused"
+        if result is not None and self.store.has_output(result):
+            known = rescore(result, item, self.plan, self.store)
+            if known != "lost":
+                return item, result, came if known == "kept" else known
+        result = make(item, self._upscaler(item.variant), self.plan, self.store, self.progress)
+        if self.how.cache is not None and result.status == "ok":
+            self.how.cache.keep(result, self.store)
+        return item, result, "run"
+
+    def _upscaler(self, variant: PlannedVariant) -> Upscaler:
+        if not self._warm:
+            warm_up(self.plan.metrics)
+            gc.collect()
+            gc.freeze()  # what the packages hold stays: collecting it before every item took 0.4 s
+            self._warm = True
+        if self._model is None or self._model[0] is not variant:
+            self.forget_model()
+            self._model = variant, create(variant.text, self.plan.device, self.plan.dtype)
+        return self._model[1]
+
+    def forget_model(self) -> None:
+        """Let the model go."""
+        self._model = None
         release_memory()
 
-
-def _warm_up(chosen: dict[str, Metric]) -> None:
-    """Score a tiny sample and forget it, so that the metrics' packages and networks are in memory from the first item.
-
-    Loaded in between, they would count for the peak memory of the second item but not for the first's.
-    """
-    noise = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    sample = Sample(noise, noise.flip(0), noise[..., ::2, ::2].contiguous(), 2.0, Cuts((32,), (32,)), {"seconds": 1.0})
-    score_all({name: metric for name, metric in chosen.items() if metric.available() is None}, sample)
-
-
-def _rescore(result: Result, item: WorkItem, plan: Plan, store: Store) -> str:
-    """Score the metrics that a stored result lacks. `lost` means that its frames are no longer the recorded ones."""
-    wanted = {name: metric for name, metric in plan.metrics.items() if not _is_final(result.scores.get(name), metric)}
-    if not wanted:
-        return "kept"
-    assert result.output is not None
-    try:
-        frames = stored(store.root / result.output.path)
-        if frames_sha256(frames) != result.output.sha256:
-            return "lost"
-    except UserError:
-        return "lost"
-    result.scores.update(_score_all(wanted, frames, result, item))
-    store.save(result)
-    return "rescored"
-
-
-def _is_final(score: Score | None, metric: Metric) -> bool:
-    """Whether a stored score answers for this metric: same identity, and trying again would change nothing."""
-    if score is None or score.identity != metric.identity():
-        return False
-    return score.status in ("ok", "undefined") or (score.status == "unavailable" and metric.available() is not None)
-
-
-def _run(item: WorkItem, upscaler: Upscaler, plan: Plan, store: Store, progress: Progress) -> Result:
-    """Upscale, write, score and record one item; whatever interrupts it leaves neither record nor frames."""
-    folder = store.root / item.output
-    store.make_room(item.hash, folder)
-    result = Result(
-        hash=item.hash,
-        key=item.key,
-        suite=item.clip.clip.suite,
-        clip=item.clip.clip.name,
-        variant=item.variant.text,
-        seed=item.seed,
-        weights=item.variant.weights.status,
-        status="ok",
-    )
-    try:
-        _upscale(item, upscaler, plan, folder, result, progress)
-        if result.status == "ok":
-            result.scores = _score_all(plan.metrics, stored(folder), result, item)
-        else:
-            store.discard(folder)
-        store.save(result)
-    except BaseException:
-        store.discard(folder)
-        raise
-    return result
-
-
-def _upscale(
-    item: WorkItem, upscaler: Upscaler, plan: Plan, folder: Path, result: Result, progress: Progress
-) -> None:
-    """Fill the result's output, cuts and measurements, or its failure."""
-    try:
-        clip = Clip(item.clip.clip.name, FloatFrames(item.clip.clip.lq()), item.clip.clip.caption)
-        memory = PeakMemory(plan.device.type)
-        with FrameWriter(folder) as writer:
-            seconds = _write_all(item, upscaler, clip, writer, progress)
-            known = upscaler.measured
-            result.measured = {"seconds": seconds, **memory.read()} if known is None else known
-            height, width = item.clip.size
-            cuts = upscaler.cuts(height, width, item.clip.frames) or standard_cuts(height, width)
-            result.cuts = {"rows": list(cuts.rows), "columns": list(cuts.columns), "frames": list(cuts.frames)}
-        result.output = Output(
-            path=item.output.as_posix(), width=width, height=height, frames=writer.frames, sha256=writer.sha256
-        )
-    except Exception as error:  # any failure of a method under test is a result, not the end of the run
-        result.status = "oom" if isinstance(error, OutOfMemory) else "failed"
-        result.message, result.traceback = _sentence(error), "".join(traceback.format_exception(error))
-    result.log, result.note = upscaler.log or None, upscaler.note or None
-
-
-def _write_all(item: WorkItem, upscaler: Upscaler, clip: Clip, writer: FrameWriter, progress: Progress) -> float:
-    """Write every chunk after checking its size; the seconds that the upscaler alone took."""
-    expected = (3, *item.clip.size)
-    seconds, start = 0.0, time.perf_counter()
-    for chunk in upscaler.upscale(clip, item.clip.clip.scale, item.seed, lambda share: progress(item, share)):
-        seconds += time.perf_counter() - start
-        if tuple(chunk.shape[1:]) != expected:
-            raise UserError(f"the output is {_size(chunk)}, not {expected[2]}x{expected[1]} in 3 channels")
-        writer.write(quantise(chunk))
-        start = time.perf_counter()
-    seconds += time.perf_counter() - start
-    if writer.frames != item.clip.frames:
-        raise UserError(f"the output has {writer.frames} frames, not {item.clip.frames}")
-    return seconds
-
-
-def _size(chunk: Tensor) -> str:
-    if chunk.ndim != 4:
-        return f"a tensor of shape {tuple(chunk.shape)}"
-    return f"{chunk.shape[3]}x{chunk.shape[2]} in {chunk.shape[1]} channels"
-
-
-def standard_cuts(height: int, width: int) -> Cuts:
-    """The lines of disjoint 256-pixel tiles: where outputs that were not tiled are scored, as the null."""
-    return Cuts(tuple(range(STANDARD_TILE, height, STANDARD_TILE)), tuple(range(STANDARD_TILE, width, STANDARD_TILE)))
-
-
-def _score_all(chosen: dict[str, Metric], frames: Frames, result: Result, item: WorkItem) -> dict[str, Score]:
-    """Score one output: every metric that can run here, in one pass over the frames, and why the others cannot."""
-    assert result.cuts is not None
-    clip = item.clip.clip
-    sample = Sample(
-        output=frames,
-        target=clip.gt(),
-        lq=clip.lq(),
-        scale=clip.scale,
-        cuts=Cuts(*(tuple(result.cuts[axis]) for axis in ("rows", "columns", "frames"))),
-        measured=dict(result.measured),
-    )
-    answers: dict[str, Measurement | Exception] = {}
-    runnable: dict[str, Metric] = {}
-    unavailable: dict[str, str] = {}
-    for name, metric in chosen.items():
-        if metric.needs_target and sample.target is None:
-            answers[name] = MetricUndefined("the clip has no ground truth")
-        elif (command := metric.available()) is not None:
-            unavailable[name] = f"cannot run here; to make it run: {command}"
-        else:
-            runnable[name] = metric
-    answers |= score_all(runnable, sample)
-    return {
-        name: _score(name, metric, unavailable[name] if name in unavailable else answers[name])
-        for name, metric in chosen.items()
-    }
-
-
-def _score(name: str, metric: Metric, answer: Measurement | Exception | str) -> Score:
-    """What is recorded of a metric's answer; a string says why it is unavailable."""
-    known: dict[str, Any] = {"metric": name, "identity": metric.identity(), "unit": metric.unit}
-    if isinstance(answer, str):
-        return Score(status="unavailable", message=answer, **known)
-    if isinstance(answer, MetricUndefined):
-        return Score(status="undefined", message=str(answer), **known)
-    if isinstance(answer, Exception):  # the others are still worth having; the run ends with exit code 1
-        status = "oom" if isinstance(answer, OutOfMemory) else "failed"
-        return Score(status=status, message=_sentence(answer), **known)
-    return Score(status="ok", value=answer.value, per_frame=answer.per_frame, **known)
-
-
-def _sentence(error: BaseException) -> str:
-    """A failure in one line: a UserError's own sentence, else the kind of error and where it came from."""
-    if isinstance(error, UserError):
-        return str(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text} ({Path(place.filename).name}:{place.lineno})"
+    def stops(self, result: Result) -> bool:
+        """Whether the run ends with this result."""
+        broken = [result.status, *(score.status for score in result.scores.values())]
+        return self.how.fail_fast and any(status in ("failed", "oom") for status in broken)

@@ -14,6 +14,7 @@ import torch
 from benchmarks.environment import package_versions
 from benchmarks.frames import FloatFrames
 from benchmarks.metrics import Metric, metrics
+from benchmarks.source import code_of
 from benchmarks.suites import SuiteClip, definition_of, load_folders, load_suite
 from benchmarks.suites.examine import examine
 from benchmarks.suites.folders import load_ground_truth
@@ -73,13 +74,15 @@ class PlannedClip:
 class PlannedVariant:
     """A variant or baseline that could be made: the text as typed, and what it resolves to.
 
-    `accepted` holds, by the name of the clip, what it told of each clip (`Upscaler.accept`).
+    `accepted` holds, by the name of the clip, what it told of each clip (`Upscaler.accept`); `code` is the hash of the
+    source files that make its output.
     """
 
     text: str
     description: dict[str, Any]
     weights: Weights
     accepted: dict[str, dict[str, Any]]
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +248,7 @@ def _variant(
     accepted = {
         clip.name: upscaler.accept(Clip(clip.name, FloatFrames(clip.lq()), clip.caption), clip.scale) for clip in clips
     }
-    return PlannedVariant(text, upscaler.describe(), upscaler.weights, accepted)
+    return PlannedVariant(text, upscaler.describe(), upscaler.weights, accepted, code_of(upscaler))
 
 
 def _created(text: str, device: torch.device, dtype: torch.dtype, fetch: bool) -> Upscaler:
@@ -275,6 +278,7 @@ def _item(
         "describe": variant.description,
         "accepted": variant.accepted[clip.clip.name],
         "weights": variant.weights.sha256,
+        "code": variant.code,
         "weights_status": variant.weights.status,
         "seed": seed,
         "device": device.type,

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,10 @@ RECORDS = "suite clip variant seed metric value unit identity status".split()
 OUTPUTS = "suite clip variant seed path width height frames sha256".split()
 SUMMARY = "suite variant metric value clips unit identity status".split()
 
+_PAUSE = 2.0
+"""Seconds between two writings of the tables, at least,"""
+_SHARE = 100.0
+"""and as a multiple of the seconds that the last one took."""
 Results = dict[str, Result]
 """Results by item hash; items that have not been reached are not in it."""
 
@@ -23,6 +28,32 @@ def write_tables(root: Path, plan: Plan, results: Results) -> None:
     _write(root / "records.csv", RECORDS, (row for _, result in done for row in record_rows(plan, result)))
     _write(root / "outputs.csv", OUTPUTS, (output_row(result) for _, result in done if result.output is not None))
     _write(root / "summary.csv", SUMMARY, summary_rows(plan, results))
+
+
+class Tables:
+    """The tables of a run that goes on: written again when that costs little beside the run itself.
+
+    Args:
+        root: run directory.
+        plan: of the run.
+        results: filled as the run goes on.
+    """
+
+    def __init__(self, root: Path, plan: Plan, results: Results) -> None:
+        self.root, self.plan, self.results = root, plan, results
+        self._next = 0.0
+
+    def write(self) -> None:
+        """Write them."""
+        start = time.monotonic()
+        write_tables(self.root, self.plan, self.results)
+        end = time.monotonic()
+        self._next = end + max(_PAUSE, _SHARE * (end - start))
+
+    def write_now_and_then(self) -> None:
+        """Write them, unless that was done a short while ago."""
+        if time.monotonic() >= self._next:
+            self.write()
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]) -> None:

@@ -9,14 +9,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
+from benchmarks.progress import MODES
 from patchvsr.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmarks.plan import Plan, Request, WorkItem
+    from benchmarks.execute import Execution
+    from benchmarks.plan import Plan, Request
     from benchmarks.records import Results
-    from benchmarks.store import Result, Store
+    from benchmarks.store import Store
 
 
 class _Parser(argparse.ArgumentParser):
@@ -50,6 +52,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the noise (default: 0)")
     made.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     made.add_argument("--dtype", default="auto", help="auto (the fastest), bfloat16, float16, float32 (default: auto)")
+    made.add_argument("--config", metavar="FILE", type=Path, help="options from a YAML file; flags given here override "
+                      "them")  # fmt: skip
+    made.add_argument("--print-config", action="store_true", help="print the resolved options as YAML, and stop")
+    made.add_argument("--dry-run", action="store_true", help="say what would run and what it would take, and stop")
+    made.add_argument("--progress", choices=MODES, default="auto", help="how it is shown: auto, live, plain, quiet or "
+                      "json (default: auto)")  # fmt: skip
+    made.add_argument("--retry-failed", action="store_true", help="run items again that an earlier run recorded as "
+                      "failed")  # fmt: skip
+    made.add_argument("--fail-fast", action="store_true", help="stop after the first item that fails")
+    made.add_argument("--no-cache", action="store_true", help="neither take outputs of other runs nor keep this one's "
+                      "for them (see python -m benchmarks.cache)")  # fmt: skip
     made.add_argument("--list", action="store_true", help="name the suites, variants, baselines and metrics, and stop")
     return made
 
@@ -76,7 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        options = parser().parse_args(arguments)
+        from benchmarks.config import apply, resolved
+
+        options = apply(parser(), arguments)
+        if options.print_config:
+            print(resolved(options), end="")
+            return 0
         if options.list:
             print(_listing())
             return 0
@@ -137,19 +155,34 @@ def _request(options: argparse.Namespace) -> Request:
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     request = _request(options)
+    from benchmarks.cache import OutputCache
+    from benchmarks.config import resolved
+    from benchmarks.dry_run import estimate, render_estimate
     from benchmarks.environment import environment
+    from benchmarks.execute import Execution
     from benchmarks.plan import make_plan
     from benchmarks.store import Store, to_json, write_atomic
 
     store = Store(options.out or Path("runs") / _source_name(options))
     store.check()
     plan = make_plan(request)
-    described = {"argv": arguments, **plan.describe(), "environment": environment(plan.device.type)}
+    kept = None if options.no_cache else OutputCache.of_user()
+    if options.dry_run:
+        reusable = {entry.path.name for entry in kept.entries()} if kept else ()
+        print(render_estimate(estimate(plan, store, retry_failed=options.retry_failed, reusable=reusable)))
+        return 0
+    described = {"argv": arguments, "config": resolved(options), **plan.describe()}
+    described["environment"] = environment(plan.device.type)
     try:
         write_atomic(store.root / "run.json", to_json(described))
     except OSError as error:
         raise UserError(f"cannot write to '{store.root}' ({error.strerror}); give --out another folder") from error
-    return _report(plan, _execute(plan, store), store)
+    how = Execution(retry_failed=options.retry_failed, fail_fast=options.fail_fast, cache=kept)
+    results = _execute(plan, store, how, options.progress)
+    if kept is not None:
+        kept.prune()
+    # With `json`, standard output is the stream of events.
+    return _report(plan, results, store, sys.stderr if options.progress == "json" else sys.stdout)
 
 
 def _source_name(options: argparse.Namespace) -> str:
@@ -160,48 +193,35 @@ def _source_name(options: argparse.Namespace) -> str:
     return path.stem if path.is_file() else path.name
 
 
-def _execute(plan: Plan, store: Store) -> Results:
-    """Run the plan with a progress bar, a line for each item, and tables that always show what is done."""
-    from tqdm import tqdm
-
+def _execute(plan: Plan, store: Store, how: Execution, mode: str) -> Results:
+    """Run the plan, show how it goes, and keep tables that say what is done."""
     from benchmarks.execute import execute
-    from benchmarks.records import write_tables
+    from benchmarks.progress import make_progress
+    from benchmarks.records import Tables
 
     results: Results = {}
-    # The bar shows on a terminal only; the line for each item always.
-    with tqdm(total=len(plan.items), disable=None, bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}") as bar:
-
-        def progress(item: WorkItem, share: float) -> None:
-            bar.set_description_str(f"{item.variant.text} on {item.clip.clip.name}", refresh=False)
-            bar.update(len(results) + share - bar.n)
-
-        for item, result, how in execute(plan, store, progress):
-            results[item.hash] = result
-            write_tables(store.root, plan, results)
-            bar.write(f"[{len(results)}/{len(plan.items)}] {_line(result, how)}", file=sys.stderr)
+    tables = Tables(store.root, plan, results)
+    try:
+        with make_progress(mode, plan) as shown:
+            for item, result, came in execute(plan, store, shown.progress, how):
+                results[item.hash] = result.in_short()
+                tables.write_now_and_then()
+                shown.done(item, result, came)
+    finally:
+        tables.write()
     return results
 
 
-def _line(result: Result, how: str) -> str:
-    where = f"{result.variant} on {result.clip}"
-    if result.status != "ok":
-        return f"{where}: {result.status}: {result.message}"
-    done = {"run": "done", "rescored": "scored the stored frames", "kept": "kept from an earlier run"}
-    took = {"seconds": "of upscaling", "program_seconds": "in its program"}
-    times = [f", {result.measured[key]:.1f} s {what}" for key, what in took.items() if key in result.measured]
-    return f"{where}: {done[how]}{''.join(times)}"
-
-
-def _report(plan: Plan, results: Results, store: Store) -> int:
+def _report(plan: Plan, results: Results, store: Store, out: TextIO) -> int:
     """Print the tables, why values are missing, and what failed; the exit code."""
     from benchmarks.table import failures, notes, remarks, render
 
-    print("\n" + render(plan, results))
+    print("\n" + render(plan, results), file=out)
     if told := remarks(plan, results):
-        print("\nto know:\n" + "\n".join(told))
+        print("\nto know:\n" + "\n".join(told), file=out)
     if reasons := notes(plan, results):
-        print("\nwithout a value:\n" + "\n".join(reasons))
-    print(f"\n{store.root}: records.csv outputs.csv summary.csv run.json, frames in outputs/")
+        print("\nwithout a value:\n" + "\n".join(reasons), file=out)
+    print(f"\n{store.root}: records.csv outputs.csv summary.csv run.json, frames in outputs/", file=out)
     if failed := failures(plan, results):
         print("\nfailed:\n" + "\n".join(f"- {line}" for line in failed), file=sys.stderr)
         return 1

@@ -2,8 +2,9 @@
 
 Whether one variant's tiles show more than another's, where their cuts lie at different places of a picture. A line may
 look like a seam because the scene has an edge there; so each variant's seam scores are taken relative to what the very
-same lines of the ground truth give. The distance of that ratio from 1, |log ratio|, is compared by clip and judged within
-`--margin`, as `benchmarks.compare` does. Runs with other seeds may be given together: clips are averaged by source.
+same lines of the ground truth give. The distance of that ratio from 1, |log ratio|, is compared by clip and judged
+within `--margin`, as `benchmarks.compare` does. Runs with other seeds may be given together: clips are averaged by
+source.
 """
 from __future__ import annotations
 

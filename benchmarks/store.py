@@ -3,6 +3,7 @@
     run.json                        what was asked for, resolved, and where it ran
     items/<hash>.json               one finished item: outputs, measurements, scores
     outputs/<variant>/<clip>/*.png  its frames
+    locks/<hash>.lock               held by the process that works on the item
     records.csv outputs.csv summary.csv
 """
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,16 @@ class Result:
     measured: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
 
+    def in_short(self) -> Result:
+        """What tables need of it: without the key, the log, the traceback and the values of single frames, which are
+        most of its memory.
+        """
+        scores = {name: replace(score, per_frame=None) for name, score in self.scores.items()}
+        return replace(self, key={}, log=None, traceback=None, scores=scores)
+
+
+_UNFINISHED = ".unfinished-"
+
 
 def write_atomic(path: Path, text: str) -> None:
     """Put `text` at `path` so that a reader, or a crash, sees the whole of it or the file as it was before."""
@@ -93,11 +104,27 @@ def to_json(data: Any) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def read_result(path: Path) -> Result:
+    """The result in an item's file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        output = data.pop("output")
+        scores = {name: Score(**score) for name, score in data.pop("scores").items()}
+        return Result(**data, output=None if output is None else Output(**output), scores=scores)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"'{path}' cannot be read ({error}); delete it to have the item run again") from error
+
+
 class Store:
     """Reads and writes one run directory. Making the object touches nothing on disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._owners: dict[str, str] | None = None
 
     def check(self) -> None:
         """Raise UserError where `root` exists and is something else than a run directory or an empty folder."""
@@ -115,28 +142,49 @@ class Store:
             UserError: the file is damaged.
         """
         path = self._item(digest)
-        if not path.is_file():
-            return None
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            output = data.pop("output")
-            scores = {name: Score(**score) for name, score in data.pop("scores").items()}
-            return Result(**data, output=None if output is None else Output(**output), scores=scores)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"'{path}' cannot be read ({error}); delete it to have the item run again") from error
+        return read_result(path) if path.is_file() else None
 
     def save(self, result: Result) -> None:
         """Write the item's JSON atomically."""
         write_atomic(self._item(result.hash), to_json(asdict(result)))
+        if self._owners is not None and result.output is not None:
+            self._owners[result.output.path] = result.hash
 
     def make_room(self, digest: str, output: Path) -> None:
         """Before an item runs: forget every result whose frames lie where its own will go, then the frames."""
-        relative = output.relative_to(self.root).as_posix()
-        for path in sorted((self.root / "items").glob("*.json")):
-            other = self.load(path.stem)
-            if other is not None and (other.hash == digest or other.output and other.output.path == relative):
-                path.unlink()
+        owner = self._owner(output.relative_to(self.root).as_posix())
+        for other in {digest, owner} - {None}:
+            self._item(str(other)).unlink(missing_ok=True)
         self.discard(output)
+        for left in output.parent.glob(f"{output.name}{_UNFINISHED}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _owner(self, path: str) -> str | None:
+        """Hash of the item whose frames are at `path`. All items are read the first time that one is asked for."""
+        if self._owners is None:
+            found = (self.load(file.stem) for file in (self.root / "items").glob("*.json"))
+            self._owners = {one.output.path: one.hash for one in found if one is not None and one.output is not None}
+        return self._owners.get(path)
+
+    def lock(self, digest: str) -> Path:
+        """File to lock while an item is worked on."""
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{digest}.lock"
+
+    def unfinished(self, output: Path) -> Path:
+        """Where frames are written until all of them are there."""
+        return output.with_name(f"{output.name}{_UNFINISHED}{os.getpid()}")
+
+    def publish(self, unfinished: Path, output: Path) -> None:
+        """Give complete frames their place, safe on the disk, in one step."""
+        for path in (*unfinished.iterdir(), unfinished):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        unfinished.rename(output)
 
     def discard(self, output: Path) -> None:
         """Remove frames that no result stands for, and their folder's parent if that leaves it empty."""

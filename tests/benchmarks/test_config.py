@@ -14,15 +14,6 @@ from patchvsr.errors import UserError
 from patchvsr.notation import split_list, split_name
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of a run; where it has these options already, they take their place."""
-    made = run.parser()
-    made.conflict_handler = "resolve"
-    made.add_argument("--config", type=Path)
-    made.add_argument("--print-config", action="store_true")
-    return made
-
-
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "sweep.yaml"
@@ -30,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 def parsed(file: Path, text: str, *flags: str) -> dict[str, Any]:
     file.write_text(text)
-    return configuration(apply(parser(), ["--config", str(file), *flags]))
+    return configuration(apply(run.parser(), ["--config", str(file), *flags]))
 
 
 def configuration(options: argparse.Namespace) -> dict[str, Any]:
@@ -38,7 +29,7 @@ def configuration(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def flags(text: str) -> dict[str, Any]:
-    return configuration(parser().parse_args(text.split()))
+    return configuration(run.parser().parse_args(text.split()))
 
 
 def test_a_file_equals_flags(file: Path) -> None:
@@ -77,7 +68,8 @@ def test_what_a_file_leaves_out_or_empty_is_the_default(file: Path) -> None:
 
 
 def test_without_a_file_the_flags_are_all(file: Path) -> None:
-    assert apply(parser(), ["--suite", "4k", "--frames", "2"]) == parser().parse_args("--suite 4k --frames 2".split())
+    given = ["--suite", "4k", "--frames", "2"]
+    assert apply(run.parser(), given) == run.parser().parse_args(given)
 
 
 def test_a_mapping_is_the_product_of_its_lists(file: Path) -> None:
@@ -179,12 +171,12 @@ def test_a_wrong_file_is_refused_with_its_name_and_one_sentence(file: Path, text
 
 def test_a_file_that_is_not_there_is_refused(file: Path) -> None:
     with pytest.raises(UserError, match="cannot be read .No such file"):
-        apply(parser(), ["--config", str(file)])
+        apply(run.parser(), ["--config", str(file)])
 
 
 def test_a_choice_that_there_is_not_is_refused(file: Path) -> None:
     file.write_text("how: lcal")
-    made = parser()
+    made = run.parser()
     made.add_argument("--how", choices=["local", "remote"])
     with pytest.raises(UserError, match="how: unknown value 'lcal'; did you mean 'local'?"):
         apply(made, ["--config", str(file)])
@@ -199,22 +191,22 @@ def test_a_choice_that_there_is_not_is_refused(file: Path) -> None:
     ],
 )
 def test_the_resolved_configuration_fed_back_gives_the_same_options(file: Path, text: str) -> None:
-    options = parser().parse_args(text.split())
+    options = run.parser().parse_args(text.split())
     again = parsed(file, resolved(options))
     assert again == configuration(options)
-    assert resolved(apply(parser(), ["--config", str(file)])) == resolved(options)
+    assert resolved(apply(run.parser(), ["--config", str(file)])) == resolved(options)
 
 
 def test_the_resolved_configuration_keeps_quoted_variants(file: Path) -> None:
     variants = r'command:"a \"b, c\" --in {input} --out {output}",timeout=600,full:weights="x, y"'
-    options = parser().parse_args(["--lq", "in", "--variants", variants])
+    options = run.parser().parse_args(["--lq", "in", "--variants", variants])
     shown = yaml.safe_load(resolved(options))
     assert shown["variants"] == split_list(variants)
     assert parsed(file, resolved(options))["variants"] == variants
 
 
 def test_the_resolved_configuration_has_every_option_and_no_command(file: Path) -> None:
-    shown = yaml.safe_load(resolved(parser().parse_args(["--suite", "4k", "--print-config"])))
+    shown = yaml.safe_load(resolved(run.parser().parse_args(["--suite", "4k", "--print-config"])))
     assert {"suite", "lq", "data-root", "seed", "device", "fetch"} <= shown.keys()
     assert shown["seed"] == 0 and shown["scale"] is None
     assert not shown.keys() & {"config", "print-config", "list", "help"}

@@ -180,10 +180,12 @@ def test_a_failing_item_is_recorded_and_the_run_goes_on(
     assert not list((data / "run" / "outputs").glob("*/a"))
 
 
-def test_a_failed_item_is_tried_again(data: Path) -> None:
+def test_a_failed_item_is_tried_again_when_asked_for(data: Path) -> None:
     assert bench(data, "dummy:fault=bug,on=a") == 1
     Dummy.calls.clear()
     assert bench(data, "dummy:fault=bug,on=a") == 1
+    assert Dummy.calls == []
+    assert bench(data, "dummy:fault=bug,on=a", "--retry-failed") == 1
     assert Dummy.calls == [("a", 0)]
 
 

@@ -31,7 +31,7 @@ def write(folder: Path, frames: Tensor) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run of three clips: `edge` is cut where the scene has its edge, `plain` elsewhere, `seamed` has a step there."""
+    """Three clips: `edge` is cut where the scene has its edge, `plain` elsewhere, `seamed` has a step there."""
     root = tmp_path / "run"
     for index in range(3):
         clip, truth = f"s{index}__c", picture(index)
