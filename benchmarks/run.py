@@ -61,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--retry-failed", action="store_true", help="run items again that an earlier run recorded as "
                       "failed")  # fmt: skip
     made.add_argument("--fail-fast", action="store_true", help="stop after the first item that fails")
+    made.add_argument("--jobs", metavar="N", type=int, default=1, help="processes that share the items, each with its "
+                      "own GPU or its part of the cores (default: 1)")  # fmt: skip
     made.add_argument("--no-cache", action="store_true", help="neither take outputs of other runs nor keep this one's "
                       "for them (see python -m benchmarks.cache)")  # fmt: skip
     made.add_argument("--list", action="store_true", help="name the suites, variants, baselines and metrics, and stop")
@@ -159,7 +161,8 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from benchmarks.config import resolved
     from benchmarks.dry_run import estimate, render_estimate
     from benchmarks.environment import environment
-    from benchmarks.execute import Execution
+    from benchmarks.execute import Execution, execute
+    from benchmarks.executors import helpers, is_worker
     from benchmarks.plan import make_plan
     from benchmarks.store import Store, to_json, write_atomic
 
@@ -171,14 +174,18 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         reusable = {entry.path.name for entry in kept.entries()} if kept else ()
         print(render_estimate(estimate(plan, store, retry_failed=options.retry_failed, reusable=reusable)))
         return 0
+    how = Execution(retry_failed=options.retry_failed, fail_fast=options.fail_fast, cache=kept)
+    if is_worker():
+        results = {item.hash: result for item, result, _ in execute(plan, store, lambda item, share: None, how)}
+        return int(any(result.status != "ok" for result in results.values()))
     described = {"argv": arguments, "config": resolved(options), **plan.describe()}
     described["environment"] = environment(plan.device.type)
     try:
         write_atomic(store.root / "run.json", to_json(described))
     except OSError as error:
         raise UserError(f"cannot write to '{store.root}' ({error.strerror}); give --out another folder") from error
-    how = Execution(retry_failed=options.retry_failed, fail_fast=options.fail_fast, cache=kept)
-    results = _execute(plan, store, how, options.progress)
+    with helpers(arguments, options.jobs, plan.device):
+        results = _execute(plan, store, how, options.progress)
     if kept is not None:
         kept.prune()
     # With `json`, standard output is the stream of events.

@@ -73,6 +73,34 @@ def test_what_another_process_has_done_meanwhile_is_taken(clips: Path, tmp_path:
         assert len(list(csv.DictReader(file))) == 4
 
 
+def test_jobs_share_the_items_and_one_writes_the_tables(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    assert run.main(command(clips, alone)) == 0
+    assert run.main(command(clips, shared, "--jobs", "2")) == 0
+    assert stress.records(shared) == stress.records(alone) and not stress.leftovers(shared)
+    assert run.main(command(clips, shared, "--jobs", "0")) == 2
+    assert "--jobs 0 does nothing" in capsys.readouterr().err
+
+
+def test_an_item_of_a_helper_that_dies_is_taken_up(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import benchmarks.executors as executors
+
+    started: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def popen(*given: object, **named: object) -> subprocess.Popen[bytes]:
+        started.append(real([sys.executable, "-c", "import os; os.abort()"]))
+        return started[-1]
+
+    monkeypatch.setattr(executors.subprocess, "Popen", popen)
+    assert run.main(command(clips, tmp_path / "out", "--jobs", "2")) == 0
+    assert len(items(tmp_path / "out")) == 4 and started[0].returncode not in (0, None)
+
+
 def test_failures_are_kept_until_asked_for_again(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
