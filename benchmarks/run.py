@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.plan import Plan, Request
     from benchmarks.records import Results
     from benchmarks.store import Store
+    from benchmarks.tracking import MlflowTracker
 
 
 class _Parser(argparse.ArgumentParser):
@@ -65,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
                       "own GPU or its part of the cores (default: 1)")  # fmt: skip
     made.add_argument("--no-cache", action="store_true", help="neither take outputs of other runs nor keep this one's "
                       "for them (see python -m benchmarks.cache)")  # fmt: skip
+    made.add_argument("--mlflow", metavar="URI", help="track the run there: sqlite:///FILE.db or http(s)://SERVER "
+                      "(default: MLFLOW_TRACKING_URI, else mlflow.db beside the run directory)")  # fmt: skip
+    made.add_argument("--mlflow-outputs", action="store_true", help="send whole outputs to MLflow, too")
+    made.add_argument("--no-mlflow", action="store_true", help="do not track the run")
     made.add_argument("--list", action="store_true", help="name the suites, variants, baselines and metrics, and stop")
     return made
 
@@ -165,9 +170,13 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from benchmarks.executors import helpers, is_worker
     from benchmarks.plan import make_plan
     from benchmarks.store import Store, to_json, write_atomic
+    from benchmarks.tracking import MlflowTracker
+    from benchmarks.tracking.queue import without_password
 
     store = Store(options.out or Path("runs") / _source_name(options))
     store.check()
+    # Made before anything is planned, so that a wrong URI is answered at once.
+    tracker = None if options.no_mlflow else MlflowTracker(store.root, options.mlflow, options.mlflow_outputs)
     plan = make_plan(request)
     kept = None if options.no_cache else OutputCache.of_user()
     if options.dry_run:
@@ -178,14 +187,23 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     if is_worker():
         results = {item.hash: result for item, result, _ in execute(plan, store, lambda item, share: None, how)}
         return int(any(result.status != "ok" for result in results.values()))
-    described = {"argv": arguments, "config": resolved(options), **plan.describe()}
-    described["environment"] = environment(plan.device.type)
+    public = argparse.Namespace(**vars(options) | {"mlflow": options.mlflow and without_password(options.mlflow)})
+    typed, where = [without_password(text) for text in arguments], environment(plan.device.type)
+    described = {"argv": typed, "config": resolved(public), **plan.describe(), "environment": where}
     try:
         write_atomic(store.root / "run.json", to_json(described))
     except OSError as error:
         raise UserError(f"cannot write to '{store.root}' ({error.strerror}); give --out another folder") from error
-    with helpers(arguments, options.jobs, plan.device):
-        results = _execute(plan, store, how, options.progress)
+    try:
+        if tracker:
+            tracker.started(plan, typed, where)
+        with helpers(arguments, options.jobs, plan.device):
+            results = _execute(plan, store, how, options.progress, tracker)
+        if tracker:
+            tracker.finished(store.root)
+    finally:
+        if tracker and (said := tracker.close()):
+            print(said, file=sys.stderr)
     if kept is not None:
         kept.prune()
     # With `json`, standard output is the stream of events.
@@ -200,7 +218,7 @@ def _source_name(options: argparse.Namespace) -> str:
     return path.stem if path.is_file() else path.name
 
 
-def _execute(plan: Plan, store: Store, how: Execution, mode: str) -> Results:
+def _execute(plan: Plan, store: Store, how: Execution, mode: str, tracker: MlflowTracker | None) -> Results:
     """Run the plan, show how it goes, and keep tables that say what is done."""
     from benchmarks.execute import execute
     from benchmarks.progress import make_progress
@@ -213,6 +231,8 @@ def _execute(plan: Plan, store: Store, how: Execution, mode: str) -> Results:
             for item, result, came in execute(plan, store, shown.progress, how):
                 results[item.hash] = result.in_short()
                 tables.write_now_and_then()
+                if tracker:
+                    tracker.item(item, result, came)
                 shown.done(item, result, came)
     finally:
         tables.write()

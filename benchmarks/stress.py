@@ -49,6 +49,7 @@ def make_clips(folder: Path, count: int, frames: int = 2, side: int = 48) -> Non
 def arguments(clips: Path, out: Path) -> list[str]:
     """Of `benchmarks.run`."""
     command = ["--gt", str(clips), "--degradation", "bicubic", "--scale", "4", "--variants", VARIANTS, "--no-cache"]
+    command.append("--no-mlflow")
     return [*command, "--metrics", "psnr,ssim,seconds", "--device", "cpu", "--dtype", "float32", "--out", str(out)]
 
 

@@ -130,7 +130,7 @@ METRICS = (Level, Error, Cut, Broken, Offline, Absent)
 
 def bench(data: Path, variants: str, *more: str, metrics: str = "level,error", gt: bool = True) -> int:
     truth = ["--gt", str(data / "gt")] if gt else ["--scale", "2"]
-    where = ["--lq", str(data / "lq"), *truth, "--out", str(data / "run")]
+    where = ["--lq", str(data / "lq"), *truth, "--out", str(data / "run"), "--no-mlflow"]
     return run.main([*where, "--variants", variants, "--metrics", metrics, *more])
 
 

@@ -29,7 +29,7 @@ def clips(tmp_path: Path) -> Path:
 
 def command(clips: Path, out: Path, *more: str, variants: str = "bicubic,lanczos") -> list[str]:
     made = ["--gt", str(clips), "--degradation", "bicubic", "--scale", "4", "--variants", variants, "--out", str(out)]
-    return [*made, "--metrics", "psnr", "--device", "cpu", "--dtype", "float32", *more]
+    return [*made, "--no-mlflow", "--metrics", "psnr", "--device", "cpu", "--dtype", "float32", *more]
 
 
 def items(out: Path) -> dict[str, dict]:
@@ -210,6 +210,24 @@ def test_a_result_in_short_keeps_what_tables_need() -> None:
     short = result.in_short()
     assert short.scores["psnr"].value == 1.0 and short.scores["psnr"].per_frame is None
     assert (short.message, short.traceback, short.log, short.key) == ("m", None, None, {})
+
+
+def test_a_run_is_tracked_and_its_password_is_not(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import mlflow
+
+    words = [word for word in command(clips, tmp_path / "out") if word != "--no-mlflow"]
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert run.main([*words, "--mlflow", uri]) == 0
+    client = mlflow.MlflowClient(uri)
+    (experiment,) = [one for one in client.search_experiments() if one.name == "patchvsr-folder"]
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 3  # the invocation and its two variants
+    assert sum("mlflow.parentRunId" in one.data.tags for one in runs) == 2
+    secret = "http://user:secret@127.0.0.1:1"
+    assert run.main([*words, "--mlflow", secret]) == 0
+    assert "secret" not in (tmp_path / "out" / "run.json").read_text() and "secret" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

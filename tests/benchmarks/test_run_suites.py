@@ -67,7 +67,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
             suite = as_yaml(replica(name, root, lq=lq), tmp_path / "suites", **changes)
             monkeypatch.setitem(suites._entries, name, suite)
         words = ["--suite", name, "--data-root", str(root), "--variants", variants, "--out", str(tmp_path / "run")]
-        return run.main([*words, "--clips", clips or names(known(name))[0], *more])
+        return run.main([*words, "--clips", clips or names(known(name))[0], "--no-mlflow", *more])
 
     return call
 
@@ -156,6 +156,7 @@ def test_a_suite_without_ground_truth_cannot_be_degraded(bench: Bench, capsys: p
 def test_ground_truth_and_a_degradation_are_enough(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(data / "lq")
     words = ["--gt", str(data / "gt"), "--variants", "bicubic", "--metrics", "psnr", "--out", str(data / "run")]
+    words.append("--no-mlflow")
     assert run.main(words) == 2
     assert "--gt DIR with --degradation NAME" in capsys.readouterr().err
     assert run.main([*words, "--degradation", "bicubic"]) == 0
