@@ -179,6 +179,14 @@ def _within(metric: str, found: Paired, margin: float) -> str:
     return f"not inferior by more than {margin:g}" if worst <= margin else f"may be inferior by more than {margin:g}"
 
 
+def show(rows: list[list[str]], told: list[str]) -> None:
+    """Print a table, header first, and what there is to tell of it."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("".join(f"{line}\n" for line in told), end="")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the table; exit code 2 for bad input."""
     args = parser().parse_args(argv)
@@ -194,10 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("".join(f"{line}\n" for line in notes(values, table)), end="")
+    show(rows, notes(values, table))
     if args.csv:
         with args.csv.open("w", newline="") as file:
             csv.writer(file).writerows(rows)

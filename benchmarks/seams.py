@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.compare import Values, compare, notes, render
+from benchmarks.compare import Values, compare, notes, render, show
 from benchmarks.frames import stored
 from benchmarks.metrics import Measurement, Metric, MetricUndefined, Sample, metrics
 from benchmarks.metrics.scoring import score_all
@@ -101,10 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"seams: {error}", file=sys.stderr)
         return 2
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("".join(f"{line}\n" for line in notes(values, table)), end="")
+    show(rows, notes(values, table))
     return 0
 
 
