@@ -6,13 +6,22 @@ VARIANTS ?= full,no_global,no_pos,bicubic
 FRAMES ?= 2
 TOLERANCE ?= 1.25
 THREADS ?= 1
+GATE ?= runs/golden
+GOLDEN ?= benchmarks/golden/nano.json
 
 bin := $(VENV)/bin
 stamp := $(VENV)/.installed
+# $(call golden_run,SETTINGS,DIR): anew and with an empty cache, since what was made earlier says nothing of the code
+# that is there now. float32, because bfloat16 is emulated on some processors and multiplied on others.
+golden_cache := $(CURDIR)/runs/.golden-cache
+golden_run = rm -rf $(2) $(golden_cache) && $(1) PATCHVSR_CACHE=$(golden_cache) $(bin)/python -m benchmarks.run \
+	--suite golden --variants full,shifted,fast,no_global,bicubic --device cpu --dtype float32 --out $(2)
+avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+sse := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install bench test test-slow perf perf-check lint clean
+.PHONY: help install bench gate golden test test-slow perf perf-check lint clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +36,20 @@ $(stamp): pyproject.toml constraints.txt
 
 bench: $(stamp)  ## Variants and bicubic at 4K (fetches metric weights once): outputs, records, tables in $(RUN)
 	$(bin)/python -m benchmarks.run --suite 4k --variants $(VARIANTS) --frames $(FRAMES) --fetch --out $(RUN)
+
+# An item that failed (exit code 1) is for the gate to tell.
+gate: $(stamp)  ## Variants on two small clips against $(GOLDEN): fails where one has become worse
+	$(call golden_run,OMP_NUM_THREADS=$(THREADS),$(GATE)) || test $$? -eq 1
+	$(bin)/python -m benchmarks.regress $(GATE) --against $(GOLDEN) --junit $(GATE)/junit.xml --markdown $(GATE)/gate.md
+
+# Threads and the instructions of other processors must not matter; how much they do gives the tolerances.
+golden: $(stamp)  ## Make $(GOLDEN) anew, after a change that is meant to change results
+	$(call golden_run,OMP_NUM_THREADS=1,$(GATE)-1)
+	$(call golden_run,OMP_NUM_THREADS=2,$(GATE)-2)
+	$(call golden_run,OMP_NUM_THREADS=1 $(avx2),$(GATE)-avx2-1)
+	$(call golden_run,OMP_NUM_THREADS=2 $(avx2),$(GATE)-avx2-2)
+	$(call golden_run,OMP_NUM_THREADS=1 $(sse),$(GATE)-sse-1)
+	$(bin)/python -m benchmarks.regress $(addprefix $(GATE)-,1 2 avx2-1 avx2-2 sse-1) --against $(GOLDEN) --update
 
 test: $(stamp)  ## The quick tests
 	@$(bin)/python -m pytest -m "not slow"
