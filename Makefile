@@ -15,7 +15,7 @@ stamp := $(VENV)/.installed
 # that is there now. float32, because bfloat16 is emulated on some processors and multiplied on others.
 golden_cache := $(CURDIR)/runs/.golden-cache
 golden_run = rm -rf $(2) $(golden_cache) && $(1) PATCHVSR_CACHE=$(golden_cache) $(bin)/python -m benchmarks.run \
-	--suite golden --variants full,shifted,fast,no_global,bicubic --device cpu --dtype float32 --out $(2)
+	--suite golden --variants full,shifted,fast,no_global,bicubic --device cpu --dtype float32 --no-mlflow --out $(2)
 avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 sse := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 
