@@ -46,6 +46,13 @@ def execute(plan: Plan, store: Store, progress: Progress, how: Execution | None 
         Each item as it is settled: those that another process works on come last.
     """
     run = _Run(plan, store, progress, how or Execution())
+    try:
+        yield from _outcomes(plan, run)
+    finally:
+        gc.unfreeze()
+
+
+def _outcomes(plan: Plan, run: _Run) -> Iterator[Outcome]:
     busy: list[WorkItem] = []
     for variant in plan.variants:
         for item in plan.items_of(variant):
