@@ -19,7 +19,7 @@ from patchvsr.parallel import SINGLE, Group, ProcessGroup, launched, local_devic
 from patchvsr.request import Request, check_paths
 from patchvsr.sizes import resolve_scale, scaled
 from patchvsr.upscaler import Clip, Upscaler, create
-from patchvsr.video.background import BackgroundWriter
+from patchvsr.video.background import BackgroundWriter, DirectWriter
 from patchvsr.video.colour import Colour
 from patchvsr.video.encoders import Encoding, check_size, choose
 from patchvsr.video.hdr import x265_options
@@ -46,8 +46,8 @@ class Done:
 
     The job took `reading` (decoding), `upscaling`, `waiting` (for the writer, with nothing else to do) and `joining`
     (what is left to do when the last frame is written), one after the other. `writing` is no further part of this sum:
-    it is all encoding and joining, of which most may have been done while the next frames were upscaled. On a CPU that
-    is not free, for the encoder takes cores from the upscaler, which shows in `upscaling`.
+    it is all encoding and joining, of which most has been done while the next frames were upscaled where that runs on
+    an accelerator. On a CPU frames are written when they are made, as both need the same cores.
     """
 
     frames: int
@@ -115,7 +115,9 @@ def upscale(
                     notes=(*source.notes, *_notes(source, sink, upscaler), *filter(None, [accepted.get("note")])),
                 )
             )
-            return _run(request, source, scale, upscaler, sink, (out_height, out_width), tell)
+            # On a CPU the encoder's threads and the model's would get in each other's way: a third slower on two cores.
+            overlapped = device.type != "cpu"
+            return _run(request, source, scale, upscaler, sink, (out_height, out_width), tell, overlapped)
         except KeyboardInterrupt:
             raise Interrupted(sink.abort(), count) from None
         except (MemoryError, OutOfMemoryError) as error:
@@ -258,13 +260,14 @@ def _run(
     sink: Sink,
     size: tuple[int, int],
     tell: Callable[[float], None],
+    overlapped: bool,
 ) -> Done:
     count, first = len(source), sink.done
     begun = time.perf_counter()
     frames = _Timed(source)
     clip = Clip(request.source.stem, frames, request.caption)
     # Left before `finish` or `abort`, so that these are alone with the sink.
-    with BackgroundWriter(sink.write) as writer:
+    with (BackgroundWriter if overlapped else DirectWriter)(sink.write) as writer:
 
         def progress(share: float) -> None:
             writer.check()

@@ -11,7 +11,6 @@ from patchvsr.errors import UserError
 from patchvsr.offload import compute_device
 from patchvsr.weights import sha256_file
 
-
 M = TypeVar("M", bound=nn.Module)
 
 
