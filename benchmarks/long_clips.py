@@ -2,8 +2,9 @@
 
 Each length runs in a process of its own, on a video made of the real clip of the `4k` suite played forth and back.
 
-`overhead` is what reading and writing add to the time of a job: (reading + waiting + joining) / upscaling, where `waiting`
-is for the writer and `joining` what is left to do after the last frame, all in seconds; the four together are the job.
+`overhead` is what reading and writing add to the time of a job: (reading + waiting + joining) / upscaling, where
+`waiting` is for the writer and `joining` what is left to do after the last frame, all in seconds; the four together are
+the job.
 `writing` is all encoding and joining; on an accelerator, most of it is done while the next frames are upscaled.
 """
 from __future__ import annotations
