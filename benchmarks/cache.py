@@ -24,6 +24,7 @@ from patchvsr.video import frames_sha256
 from patchvsr.weights.files import cache_dir
 
 LIMIT = "PATCHVSR_OUTPUT_CACHE_GB"
+NOTE = "its frames were made by another run, whose seconds and memory these are (--no-cache makes them anew)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,7 @@ class OutputCache:
             unfinished = store.unfinished(output)
             _link_all(entry / "frames", unfinished)
             store.publish(unfinished, output)
+            result.note = " ".join(filter(None, [result.note, NOTE]))
             store.save(result)
             os.utime(entry / "item.json")
         except (OSError, UserError):

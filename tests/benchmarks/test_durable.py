@@ -151,6 +151,7 @@ def test_outputs_are_reused_in_other_folders_and_scored_without_a_model(
     assert run.main(command(clips, tmp_path / "c")) == 0
     assert capsys.readouterr().err.count("taken from another run's outputs") == 4
     assert items(tmp_path / "a").keys() == items(tmp_path / "c").keys()
+    assert all(cache.NOTE in one["note"] for one in items(tmp_path / "c").values())
     assert cache.main(["list"]) == 0
     assert "4 outputs" in capsys.readouterr().out
     # A kept frame that was changed is found out, and the output made again.
