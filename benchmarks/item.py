@@ -4,6 +4,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,15 @@ def missing_metrics(result: Result, plan: Plan) -> dict[str, Metric]:
     return {name: metric for name, metric in plan.metrics.items() if not is_final(result.scores.get(name), metric)}
 
 
+@lru_cache(maxsize=256)
+def _identity(metric: Metric) -> str:
+    """Asked for at every stored item, and slow: it looks packages up."""
+    return metric.identity()
+
+
 def is_final(score: Score | None, metric: Metric) -> bool:
     """Whether a stored score answers for this metric: same identity, and trying again would change nothing."""
-    if score is None or score.identity != metric.identity():
+    if score is None or score.identity != _identity(metric):
         return False
     return score.status in ("ok", "undefined") or (score.status == "unavailable" and metric.available() is not None)
 

@@ -26,7 +26,7 @@ def accelerate(
     model: PatchVSRModel,
     device: torch.device,
     *,
-    attention: str = "",
+    attention: str = "native",
     quantize: str = "off",
     compile: str = "off",
     backend: str = "inductor",
@@ -36,7 +36,7 @@ def accelerate(
     Args:
         model: ready for inference.
         device: where it computes.
-        attention: a diffusers attention backend, such as `flash`, `_flash_3` or `_native_cudnn`; empty for torch's own.
+        attention: a diffusers attention backend, such as `flash` or `_native_cudnn`; `native` is torch's own.
         quantize: `int8` or `fp8` products of the linear layers of transformer blocks (torchao, dynamic), or `off`.
         compile: `blocks` compiles the repeated blocks, which is quick to do; `full` the whole forward pass; `graphs`
             that, replayed as CUDA graphs where there is a GPU; or `off`.
@@ -45,7 +45,7 @@ def accelerate(
     Raises:
         UserError: an option that does not exist, or that this machine cannot follow.
     """
-    if attention:
+    if attention != "native":
         _set_attention(model, attention)
     if quantize != "off":
         _quantize(model, device, quantize)

@@ -43,13 +43,12 @@ class PositionNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Same shape and dtype."""
-        return _normed(maps) * self.weight.to(maps.dtype)[:, None, None]
-
-    def modulated(self, maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """The norm times 1 + `scale` plus `shift`, both `[N, C, 1, 1]`, in one pass over the maps."""
-        return torch.addcmul(shift, _normed(maps), (1 + scale) * self.weight.to(maps.dtype)[:, None, None])
+    def forward(self, maps: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """Same shape and dtype; times 1 + `scale` plus `shift`, both `[N, C, 1, 1]`, in the same pass if given."""
+        weight = self.weight.to(maps.dtype)[:, None, None]
+        if scale is None or shift is None:
+            return _normed(maps) * weight
+        return torch.addcmul(shift, _normed(maps), (1 + scale) * weight)
 
 
 class ResidualBlock(nn.Module):
@@ -73,7 +72,7 @@ class ResidualBlock(nn.Module):
         """`[B * T, C, h, w]` and `[B, embedding]` to `[B * T, C, h, w]`."""
         if self.modulation is not None and embedding is not None:
             scale, shift = self.modulation(F.silu(embedding)).repeat_interleave(frames, 0)[..., None, None].chunk(2, 1)
-            hidden = self.norm.modulated(maps, scale.to(maps.dtype), shift.to(maps.dtype))
+            hidden = self.norm(maps, scale.to(maps.dtype), shift.to(maps.dtype))
         else:
             hidden = self.norm(maps)
         maps = maps + self.conv_2(F.silu(self.conv_1(hidden)))

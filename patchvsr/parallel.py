@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -162,8 +163,9 @@ class ProcessGroup(Group):
         return box[0]
 
     def close(self) -> None:
-        """Leave the group."""
-        self._dist.destroy_process_group()
+        """Leave the group. Without it, a process that ends while another is gone may abort instead."""
+        with suppress(RuntimeError):
+            self._dist.destroy_process_group()
 
 
 def launched() -> bool:

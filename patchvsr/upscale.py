@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
@@ -88,7 +89,7 @@ def upscale(
         Interrupted: on KeyboardInterrupt; likewise.
     """
     check_paths(request)
-    with open_source(request.source, request.frames) as source:
+    with open_source(request.source, request.frames) as source, ExitStack() as after:
         count, _, height, width = source.shape
         scale = resolve_scale((width, height), request.scale, request.size)
         out_width, out_height = scaled((width, height), scale)
@@ -96,6 +97,7 @@ def upscale(
         output = _output(request, source, (out_width, out_height))
         device = local_device(device_of(request.device))
         group = ProcessGroup.join(device) if launched() else SINGLE
+        after.callback(group.close)
         upscaler = upscaler or create(request.variant, device, dtype_of(request.dtype, device))
         accepted = upscaler.accept(Clip(request.source.stem, source, request.caption), scale)
         job = _job(request, source, scale, upscaler) | {"accepted": accepted, "output": output.to_dict()}

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from patchvsr.acceleration import accelerate
 from patchvsr.base import Base, cast, define
 from patchvsr.codec import Codec, codecs
-from patchvsr.codec.networks import channels_last
 from patchvsr.errors import UserError
 from patchvsr.loading import Parts, load_codec, load_parts
 from patchvsr.method import PatchVSR
@@ -57,7 +56,7 @@ def _codec(spec: VariantSpec, device: torch.device, dtype: torch.dtype) -> Codec
     if spec.codec_weights or not kind.needs:
         return load_codec(spec, define(spec.base), device, dtype)
     network = type(kind.on_meta().module)
-    return kind(channels_last(network().to(device, dtype).eval().requires_grad_(False)))
+    return kind(network().to(device, dtype).eval().requires_grad_(False))
 
 
 def make_clip(path: Path, frames: int, size: Size, scale: float) -> Size:

@@ -5,7 +5,6 @@ import math
 import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar, Literal
 
@@ -242,7 +241,6 @@ def inside(frame: Tensor, crop: int) -> Tensor:
     return frame[..., crop:-crop, crop:-crop]
 
 
-@cache
 def installed(package: str) -> str:
     """`"pyiqa 0.1.16"`; `"pyiqa (not installed)"` where it is absent."""
     try:

@@ -2,16 +2,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import nn
 
 from patchvsr.errors import UserError
 from patchvsr.offload import compute_device
 from patchvsr.weights import sha256_file
-
-M = TypeVar("M", bound=nn.Module)
 
 
 def meta_copy(module: Any) -> Any:
@@ -37,16 +34,6 @@ def diffusers_folder(folder: Path, what: str) -> Path:
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of a folder's safetensors files, by name."""
     return {f"codec/{file.name}": sha256_file(file) for file in sorted(folder.glob("*.safetensors"))}
-
-
-def channels_last(network: M) -> M:
-    """Lay convolutions' weights out with channels last, in place: as the hardware's products want them."""
-    for part in network.modules():
-        if isinstance(part, nn.Conv3d):
-            part.to(memory_format=torch.channels_last_3d)
-        elif isinstance(part, nn.Conv2d):
-            part.to(memory_format=torch.channels_last)
-    return network
 
 
 def check_tiles(tile: int, overlap: int, spatial: int) -> None:

@@ -60,7 +60,7 @@ class TinyWanCodec(Codec):
         else:
             model = AutoencoderTinyHV.from_published(path, dtype)
             sha256 = {f"codec/{path.name}": sha256_file(path)}
-        codec = cls(networks.channels_last(model.to(device).eval()))
+        codec = cls(model.to(device).eval())
         codec.sha256 = sha256
         return codec
 

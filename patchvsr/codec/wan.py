@@ -73,7 +73,7 @@ class WanCodec(Codec):
 
         path = networks.diffusers_folder(folder, "autoencoder")
         vae = AutoencoderKLWan.from_pretrained(path, torch_dtype=dtype, use_safetensors=True)
-        codec = cls(networks.channels_last(vae.to(device).eval()))
+        codec = cls(vae.to(device).eval())
         codec.sha256 = networks.hashes(path)
         return codec
 

@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from benchmarks.cost import child, gpu, since
+from benchmarks.cost import measure as measuring
 from benchmarks.cost.__main__ import main
 from benchmarks.cost.materials import make_clip, ready
 from benchmarks.cost.measure import COLUMNS, Settings, _answer, measure
@@ -21,6 +24,20 @@ from patchvsr.variants import resolve
 
 CPU = torch.device("cpu")
 ONCE = Settings(repeats=1, warm_up=False, dtype="float32")
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure in this process: to start another takes most of a small case's time."""
+
+    def run(command: list[str], *, input: str, **named: Any) -> subprocess.CompletedProcess[str]:
+        try:
+            answer = child.measure_here(json.loads(input))
+        except UserError as error:
+            answer = {"status": "refused", "message": str(error)}
+        return subprocess.CompletedProcess(command, 0, json.dumps(answer), "")
+
+    monkeypatch.setattr(measuring, "subprocess", SimpleNamespace(run=run, TimeoutExpired=subprocess.TimeoutExpired))
 
 
 def test_a_measurement_has_every_column_and_its_parts_add_up() -> None:
@@ -36,7 +53,7 @@ def test_a_measurement_has_every_column_and_its_parts_add_up() -> None:
     assert row["tflop"] > 0 and row["other"] > 0
 
 
-def test_what_has_no_weights_runs_with_random_ones_and_says_so() -> None:
+def test_what_has_no_weights_runs_with_random_ones_and_says_so(inside: None) -> None:
     row = measure(cases("shifted:tile=32", "wan-tiny", "64x64", "5")[0], ONCE)
     assert (row["status"], row["weights"]) == ("ok", "random")
     made = ready(resolve("no_global:base=wan-tiny"), CPU, torch.float32)
@@ -62,7 +79,9 @@ def test_a_case_that_takes_too_long_is_given_up() -> None:
     assert row["status"] == "timeout" and "0.05 s" in row["message"] and row["seconds"] is None
 
 
-def test_the_command_measures_and_fits_slopes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_measures_and_fits_slopes(
+    inside: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["--variants", "fast:tile=32", "--frame", "32x32,64x64", "--frames", "2", "--repeats", "1"]
     command += ["--measure", "memory,throughput", "--no-warm-up", "--dtype", "float32", "--out", str(tmp_path)]
     assert main(command) == 0
@@ -83,7 +102,7 @@ def test_the_command_measures_and_fits_slopes(tmp_path: Path, capsys: pytest.Cap
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    inside: None, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if "--frame" not in arguments:
         arguments = ["--frame", "64x64", *arguments]
@@ -122,7 +141,7 @@ def test_plans_can_be_read_and_the_gpu_one_needs_a_gpu(capsys: pytest.CaptureFix
 
 
 def test_a_machine_s_table_is_named_after_it_and_leaves_out_what_was_not_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    inside: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = gpu.Line(variants="fast:tile=32", frame="32x32", frames=1, base="nano", repeats=1, why="a test")
     monkeypatch.setitem(gpu.PLANS, "cpu", (line,))

@@ -54,7 +54,7 @@ def test_the_attention_backend_reaches_every_block() -> None:
 def test_options_are_part_of_what_records_say() -> None:
     one, other = (PatchVSR.load(resolve(text), CPU, torch.float32).describe() for text in (SMALL, f"{SMALL},cache=off"))
     assert one == other  # the cache changes no byte
-    assert one["spec"]["compile"] == "off" and one["spec"]["quantize"] == "off" and one["spec"]["attention"] == ""
+    assert one["spec"]["compile"] == "off" and one["spec"]["quantize"] == "off" and one["spec"]["attention"] == "native"
 
 
 @pytest.mark.parametrize(

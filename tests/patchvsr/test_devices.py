@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from patchvsr.devices import device_of, dtype_name, dtype_of
+from patchvsr.devices import device_of, dtype_name, dtype_of, multiplies_bfloat16
 from patchvsr.errors import UserError
 
 CPU = torch.device("cpu")
@@ -19,8 +19,10 @@ def test_auto_is_what_the_hardware_multiplies(
     monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], dtype: torch.dtype
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    multiplies_bfloat16.cache_clear()
     assert dtype_of("auto", CPU) == dtype
     assert dtype_of("bfloat16", CPU) == torch.bfloat16
+    multiplies_bfloat16.cache_clear()
 
 
 def test_this_machine_s_capabilities_are_known() -> None:

@@ -130,6 +130,7 @@ try:
     digest(upscaler)
 except UserError as error:
     print(error)
+    group.close()
     sys.exit(2)
 """)
     assert found[0][0] == 2, found[0][2]

@@ -25,7 +25,7 @@ def test_named_variants_are_composed_as_the_method_says(name):
 
 
 def test_every_named_variant_resolves():
-    expected = {*TABLE, "no_lora", "no_patch", "no_fixed_prompt", "no_diffusion"}
+    expected = {*TABLE, "no_lora", "no_patch", "no_fixed_prompt", "no_diffusion", "fast"}
     assert set(variant_names()) == expected
     for name in variant_names():
         assert resolve(name).name == name
