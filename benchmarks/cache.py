@@ -16,12 +16,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.frames import stored
 from benchmarks.store import Result, Store, read_result, to_json, write_atomic
 from patchvsr.errors import UserError
 from patchvsr.video import frames_sha256
 from patchvsr.weights.files import cache_dir
+
+if TYPE_CHECKING:
+    from benchmarks.plan import WorkItem
 
 LIMIT = "PATCHVSR_OUTPUT_CACHE_GB"
 NOTE = "its frames were made by another run, whose seconds and memory these are (--no-cache makes them anew)"
@@ -87,14 +91,14 @@ class OutputCache:
         except OSError:  # full, read-only, or another process was faster: the run has its own frames
             shutil.rmtree(unfinished, ignore_errors=True)
 
-    def restore(self, item: object, store: Store) -> Result | None:
+    def restore(self, item: WorkItem, store: Store) -> Result | None:
         """Put a kept output where the run wants it and record it there; None if there is none, or not in full.
 
         Args:
-            item: a `benchmarks.plan.WorkItem`.
+            item: whose output is wanted.
             store: of the run.
         """
-        digest, output = item.hash, store.root / item.output  # type: ignore[attr-defined]
+        digest, output = item.hash, store.root / item.output
         entry = self.root / digest
         if not (entry / "item.json").is_file():
             return None

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.cost import count_variant
 from benchmarks.cost.probe import matmul_peak
 from benchmarks.cost.table import render
-from benchmarks.item import is_final
+from benchmarks.item import missing_metrics
 from benchmarks.plan import Plan, WorkItem
 from benchmarks.store import Result, Store
 from patchvsr.chunks import chunk_spans
@@ -112,8 +112,7 @@ def _what(item: WorkItem, plan: Plan, store: Store, retry_failed: bool, reusable
     if result is not None and result.status != "ok" and not retry_failed:
         return "kept"
     if result is not None and store.has_output(result):
-        final = (is_final(result.scores.get(name), metric) for name, metric in plan.metrics.items())
-        return "kept" if all(final) else "rescore"
+        return "rescore" if missing_metrics(result, plan) else "kept"
     return "reuse" if item.hash in reusable else "run"
 
 

@@ -61,7 +61,7 @@ def rescore(result: Result, item: WorkItem, plan: Plan, store: Store) -> str:
 
 def missing_metrics(result: Result, plan: Plan) -> dict[str, Metric]:
     """The plan's metrics that a stored result does not answer for."""
-    return {name: metric for name, metric in plan.metrics.items() if not is_final(result.scores.get(name), metric)}
+    return {name: metric for name, metric in plan.metrics.items() if not _is_final(result.scores.get(name), metric)}
 
 
 @lru_cache(maxsize=256)
@@ -70,7 +70,7 @@ def _identity(metric: Metric) -> str:
     return metric.identity()
 
 
-def is_final(score: Score | None, metric: Metric) -> bool:
+def _is_final(score: Score | None, metric: Metric) -> bool:
     """Whether a stored score answers for this metric: same identity, and trying again would change nothing."""
     if score is None or score.identity != _identity(metric):
         return False

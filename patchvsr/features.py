@@ -1,6 +1,7 @@
 """What the adapter sees and says of the tiles of one chunk, stage by stage, through the cache."""
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from patchvsr.wan import TextStates, TileFeatures
 Keys = tuple[KeyValue, ...]
 
 
-class Stages:
+class Stages(ABC):
     """In which order the stages of a batch of tiles are made, and which of them serve the whole chunk.
 
     A subclass makes them: `TileStages` calculates, and the cost tables count what that would be. Only what a stage
@@ -72,29 +73,29 @@ class Stages:
             self._view = self.make_view(key[:1])
         return self._view
 
+    @abstractmethod
     def make_condition(self, key: Key) -> Any:
         """See `condition`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_view(self, key: Key) -> Any:
         """See `view`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_patch(self, key: Key, condition: Any) -> Any:
         """The patch branch's maps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_tokens(self, key: Key, view: Any) -> Any:
         """See `tokens`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_keys(self, tokens: Any) -> Any:
         """See `keys`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def join(self, key: Key, maps: Any, keys: Any) -> Any:
         """The parts that depend on nothing but the tiles' places, and all of it put together."""
-        raise NotImplementedError
 
 
 class TileStages(Stages):

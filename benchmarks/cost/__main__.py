@@ -109,7 +109,7 @@ def _flops(asked: list[Case], scale: float, out: Path | None) -> None:
 
 
 def _throughput(asked: list[Case], args: argparse.Namespace) -> int:
-    from benchmarks.cost.measure import HEADS, Settings, columns, measure
+    from benchmarks.cost.measure import COLUMNS, HEADS, Settings, measure
     from benchmarks.cost.slopes import plot, slopes
     from benchmarks.cost.table import render, slope_lines, write_csv
 
@@ -126,7 +126,7 @@ def _throughput(asked: list[Case], args: argparse.Namespace) -> int:
         rows.append(measure(case, settings))
         print(f"{case.variant} {case.size}, {case.frames} frames: {rows[-1]['status']}", file=sys.stderr)
         if args.out is not None:  # as it goes, so that an interruption loses one measurement
-            write_csv(args.out / "throughput.csv", rows, columns(rows))
+            write_csv(args.out / "throughput.csv", rows, COLUMNS)
     print(render(rows, HEADS))
     found = slopes(rows, "seconds") + slopes(rows, "peak_host_mib") + slopes(rows, "peak_device_mib")
     print("\n".join(["", *slope_lines(found)]) if found else "")

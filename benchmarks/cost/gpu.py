@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from benchmarks.cost.measure import HEADS, Settings, columns, measure
+    from benchmarks.cost.measure import COLUMNS, HEADS, Settings, measure
     from benchmarks.cost.probe import hardware
     from benchmarks.cost.request import cases
     from benchmarks.cost.table import render, write_csv
@@ -117,7 +117,7 @@ def _run(args: argparse.Namespace) -> int:
                 continue
             rows.append(measure(case, replace(settings, timeout=seconds)))
             print(f"{case.variant} at {case.size} ({line.why}): {rows[-1]['status']}", file=sys.stderr)
-            write_csv(path, rows, columns(rows))
+            write_csv(path, rows, COLUMNS)
     print(render(rows, HEADS) + f"\n{path}")
     if left:
         print(f"no time was left for: {', '.join(left)}", file=sys.stderr)

@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,8 +100,3 @@ def _answer(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
         return json.loads(done.stdout.strip().splitlines()[-1])
     last = done.stderr.strip().splitlines()[-1:]
     return {"status": "failed", "message": "".join(last) or f"ended with exit code {done.returncode}"}
-
-
-def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Columns of rows; those of `COLUMNS` first."""
-    return [*COLUMNS, *sorted({key for row in rows for key in row} - set(COLUMNS))]
