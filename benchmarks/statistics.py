@@ -129,6 +129,11 @@ def _student(differences: np.ndarray) -> tuple[float, float, float]:
     return float(low), float(high), float(test.pvalue)
 
 
+def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean of independent values (Student's t); NaN with fewer than two."""
+    return _student(np.asarray(values, dtype=float))[:2]
+
+
 def sign_flip(differences: Sequence[float] | np.ndarray, seed: int = 0) -> float:
     """Share of sign flips whose mean is at least as far from 0 as the differences' own (two-sided, with itself)."""
     values = np.asarray(differences, dtype=float)
