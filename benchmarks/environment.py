@@ -11,7 +11,7 @@ from typing import Any
 
 PACKAGES = (
     "patchvsr torch torchvision diffusers transformers peft accelerate safetensors numpy pillow av pyiqa lpips "
-    "scikit-video opencv-python-headless imageio-ffmpeg pandas"
+    "scikit-video opencv-python-headless imageio-ffmpeg pandas scipy mlflow"
 ).split()
 
 

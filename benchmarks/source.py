@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import patchvsr
+from patchvsr.plugins import plugin_files
 from patchvsr.upscaler import Upscaler
 
 _ASIDE = ("training", "video", "weights", "cli", "pipeline", "card", "request", "upscale.py", "checkpoints")
@@ -16,13 +17,16 @@ hashes of their own.
 
 
 def code_of(upscaler: Upscaler) -> str:
-    """SHA-256 over the source files that an upscaler's output depends on: the method's, and its own folder's."""
+    """SHA-256 over the source files that an upscaler's output depends on: the method's, its own folder's, and those of
+    `PATCHVSR_PLUGINS`.
+    """
     module = sys.modules[type(upscaler).__module__]
-    own = Path(module.__file__).parent if module.__file__ else None
+    file = None if module.__file__ is None else Path(module.__file__)
     core = Path(patchvsr.__file__).parent
-    parts = [_digest(core)]
-    if own is not None and core not in (own, *own.parents):
-        parts.append(_digest(own))
+    plugins = plugin_files()
+    parts = [_digest(core), *(hashlib.sha256(path.read_bytes()).hexdigest() for path in plugins)]
+    if file is not None and file not in plugins and core not in file.parents:
+        parts.append(_digest(file.parent))
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 

@@ -5,6 +5,8 @@ listing names imports nothing. Any installed package may add to it with an entry
 
     [project.entry-points."patchvsr.modulation"]
     mine = "my_package.modulation:Mine"
+
+A single file that is no package adds to it through `PATCHVSR_PLUGINS`, see `patchvsr.plugins`.
 """
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from patchvsr.errors import UserError, nearest
+from patchvsr.plugins import load_plugins
 
 T = TypeVar("T")
 
@@ -75,6 +78,7 @@ class Registry(Generic[T]):
         return entry
 
     def _scan(self) -> None:
+        load_plugins()
         if self._scanned:
             return
         self._scanned = True
