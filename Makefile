@@ -6,6 +6,7 @@ VARIANTS ?= full,no_global,no_pos,bicubic
 FRAMES ?= 2
 TOLERANCE ?= 1.25
 THREADS ?= 1
+TESTS ?= 2
 GATE ?= runs/golden
 GOLDEN ?= benchmarks/golden/nano.json
 
@@ -51,8 +52,9 @@ golden: $(stamp)  ## Make $(GOLDEN) anew, after a change that is meant to change
 	$(call golden_run,OMP_NUM_THREADS=1 $(sse),$(GATE)-sse-1)
 	$(bin)/python -m benchmarks.regress $(addprefix $(GATE)-,1 2 avx2-1 avx2-2 sse-1) --against $(GOLDEN) --update
 
-test: $(stamp)  ## The quick tests
-	@$(bin)/python -m pytest -m "not slow"
+# Processes of one thread each: small networks gain little from a second thread, and much from a second process.
+test: $(stamp)  ## The quick tests, in TESTS processes
+	@OMP_NUM_THREADS=1 $(bin)/python -m pytest -m "not slow" -n $(TESTS) --dist loadfile
 
 test-slow: $(stamp)  ## The slow tests
 	@$(bin)/python -m pytest -m slow
