@@ -45,14 +45,14 @@ def execute(plan: Plan, store: Store, progress: Progress, how: Execution | None 
     Yields:
         Each item as it is settled: those that another process works on come last.
     """
-    run = _Run(plan, store, progress, how or Execution())
+    run = Work(plan, store, progress, how or Execution())
     try:
         yield from _outcomes(plan, run)
     finally:
         gc.unfreeze()
 
 
-def _outcomes(plan: Plan, run: _Run) -> Iterator[Outcome]:
+def _outcomes(plan: Plan, run: Work) -> Iterator[Outcome]:
     busy: list[WorkItem] = []
     for variant in plan.variants:
         for item in plan.items_of(variant):
@@ -72,7 +72,7 @@ def _outcomes(plan: Plan, run: _Run) -> Iterator[Outcome]:
             return
 
 
-class _Run:
+class Work:
     """One process's part in a run; one model at a time: made when an item needs it, gone before the next variant's."""
 
     def __init__(self, plan: Plan, store: Store, progress: Progress, how: Execution) -> None:
@@ -89,7 +89,7 @@ class _Run:
         lock = FileLock(self.store.lock(item.hash))
         try:
             with lock.acquire(timeout=-1 if wait else 0):
-                return self._settle(item)
+                return self.known(item) or (item, self._made(item), "run")
         except Timeout:
             return None
 
@@ -99,7 +99,11 @@ class _Run:
             return not self.how.retry_failed
         return self.store.has_output(result) and not missing_metrics(result, self.plan)
 
-    def _settle(self, item: WorkItem) -> Outcome:
+    def known(self, item: WorkItem) -> Outcome | None:
+        """The outcome of an item whose frames are there, or in the cache; None if they have to be made.
+
+        The item's lock is to be held.
+        """
         result = self.store.load(item.hash)  # again: another process may have been at it until now
         if result is not None and self._is_done(item, result):
             return item, result, "kept"
@@ -111,10 +115,17 @@ class _Run:
             known = rescore(result, item, self.plan, self.store)
             if known != "lost":
                 return item, result, came if known == "kept" else known
+        return None
+
+    def _made(self, item: WorkItem) -> Result:
         result = make(item, self._upscaler(item.variant), self.plan, self.store, self.progress)
+        self.keep(result)
+        return result
+
+    def keep(self, result: Result) -> None:
+        """Have other runs find the frames of a result."""
         if self.how.cache is not None and result.status == "ok":
             self.how.cache.keep(result, self.store)
-        return item, result, "run"
 
     def _upscaler(self, variant: PlannedVariant) -> Upscaler:
         if not self._warm:

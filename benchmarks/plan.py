@@ -30,6 +30,8 @@ FULL_REFERENCE = "psnr psnr_y ssim ssim_y ms_ssim lpips tlp".split()
 """What `--metrics full-reference` stands for: the pixel and perceptual metrics of papers that two cores can score."""
 LONGEST = 80
 """Characters of a folder's name that come from the text it stands for; file systems allow about 255 in all."""
+Maker = Callable[[str, torch.device, torch.dtype], Upscaler]
+"""Makes a variant or baseline of its text."""
 GROUPS = {"default": DEFAULT_METRICS, "full-reference": FULL_REFERENCE}
 
 
@@ -154,10 +156,14 @@ def slug(text: str) -> str:
     return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, made: Maker = create) -> Plan:
     """Resolve and check a request: reads every clip and makes every variant once.
 
     With `fetch`, weights that baselines and metrics lack are fetched; else such metrics are unavailable.
+
+    Args:
+        request: what was typed.
+        made: makes a variant, or has it already.
 
     Raises:
         UserError: an unknown or repeated name, parts or weights that do not fit, clips that cannot be read or whose
@@ -167,7 +173,8 @@ def make_plan(request: Request) -> Plan:
     dtype = dtype_of(request.dtype, device)
     chosen = _metrics(request)
     clips, suite_clips = _clips(request)
-    variants = [_variant(text, clips, device, dtype, request.fetch) for text in _unique(request.variants, "variant")]
+    texts = _unique(request.variants, "variant")
+    variants = [_variant(text, clips, device, dtype, request.fetch, made) for text in texts]
     planned = [_read(clip) for clip in clips]
     _check_lengths(chosen, planned)
     for metric in chosen.values():
@@ -242,20 +249,20 @@ def _clips(request: Request) -> tuple[list[SuiteClip], list[str]]:
 
 
 def _variant(
-    text: str, clips: list[SuiteClip], device: torch.device, dtype: torch.dtype, fetch: bool
+    text: str, clips: list[SuiteClip], device: torch.device, dtype: torch.dtype, fetch: bool, made: Maker
 ) -> PlannedVariant:
-    upscaler = _created(text, device, dtype, fetch)
+    upscaler = _created(text, device, dtype, fetch, made)
     accepted = {
         clip.name: upscaler.accept(Clip(clip.name, FloatFrames(clip.lq()), clip.caption), clip.scale) for clip in clips
     }
     return PlannedVariant(text, upscaler.describe(), upscaler.weights, accepted, code_of(upscaler))
 
 
-def _created(text: str, device: torch.device, dtype: torch.dtype, fetch: bool) -> Upscaler:
+def _created(text: str, device: torch.device, dtype: torch.dtype, fetch: bool, made: Maker) -> Upscaler:
     absent = None
     while True:
         try:
-            return create(text, device, dtype)
+            return made(text, device, dtype)
         except weights.WeightsAbsent as error:
             if not fetch or error.name == absent:
                 raise

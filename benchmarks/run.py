@@ -15,7 +15,7 @@ from benchmarks.progress import MODES
 from patchvsr.errors import UserError
 
 if TYPE_CHECKING:
-    from benchmarks.execute import Execution
+    from benchmarks.executors import Start
     from benchmarks.plan import Plan, Request
     from benchmarks.records import Results
     from benchmarks.store import Store
@@ -64,6 +64,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--fail-fast", action="store_true", help="stop after the first item that fails")
     made.add_argument("--jobs", metavar="N", type=int, default=1, help="processes that share the items, each with its "
                       "own GPU or its part of the cores (default: 1)")  # fmt: skip
+    made.add_argument("--executor", choices=("local", "ray"), default="local", help="where items are made: here, or "
+                      "on a Ray cluster that is there already (default: local)")  # fmt: skip
+    made.add_argument("--address", metavar="HOST:PORT", help="of the Ray cluster's head (default: RAY_ADDRESS, else "
+                      "the cluster that this machine is part of)")  # fmt: skip
+    made.add_argument("--task", metavar="NEEDS", help="what an item takes of a Ray node, such as "
+                      "cpus=4,gpus=1,memory_gib=16 (default: cpus=1, and gpus=1 on CUDA)")  # fmt: skip
     made.add_argument("--no-cache", action="store_true", help="neither take outputs of other runs nor keep this one's "
                       "for them (see python -m benchmarks.cache)")  # fmt: skip
     made.add_argument("--mlflow", metavar="URI", help="track the run there: sqlite:///FILE.db or http(s)://SERVER "
@@ -167,7 +173,8 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from benchmarks.dry_run import estimate, render_estimate
     from benchmarks.environment import environment
     from benchmarks.execute import Execution, execute
-    from benchmarks.executors import helpers, is_worker
+    from benchmarks.executors import cluster_of, executor
+    from benchmarks.executors.local import is_worker
     from benchmarks.plan import make_plan
     from benchmarks.store import Store, to_json, write_atomic
     from benchmarks.tracking import MlflowTracker
@@ -175,7 +182,8 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
 
     store = Store(options.out or Path("runs") / _source_name(options))
     store.check()
-    # Made before anything is planned, so that a wrong URI is answered at once.
+    # Made before anything is planned, so that a wrong URI or address is answered at once.
+    cluster = None if options.dry_run else cluster_of(options)
     tracker = None if options.no_mlflow else MlflowTracker(store.root, options.mlflow, options.mlflow_outputs)
     plan = make_plan(request)
     kept = None if options.no_cache else OutputCache.of_user()
@@ -197,8 +205,8 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     try:
         if tracker:
             tracker.started(plan, typed, where)
-        with helpers(arguments, options.jobs, plan.device):
-            results = _execute(plan, store, how, options.progress, tracker)
+        with executor(cluster, options.jobs, arguments, plan, request, store, how) as start:
+            results = _execute(plan, store, start, options.progress, tracker)
         if tracker:
             tracker.finished(store.root)
     finally:
@@ -218,9 +226,8 @@ def _source_name(options: argparse.Namespace) -> str:
     return path.stem if path.is_file() else path.name
 
 
-def _execute(plan: Plan, store: Store, how: Execution, mode: str, tracker: MlflowTracker | None) -> Results:
+def _execute(plan: Plan, store: Store, start: Start, mode: str, tracker: MlflowTracker | None) -> Results:
     """Run the plan, show how it goes, and keep tables that say what is done."""
-    from benchmarks.execute import execute
     from benchmarks.progress import make_progress
     from benchmarks.records import Tables
 
@@ -228,7 +235,7 @@ def _execute(plan: Plan, store: Store, how: Execution, mode: str, tracker: Mlflo
     tables = Tables(store.root, plan, results)
     try:
         with make_progress(mode, plan) as shown:
-            for item, result, came in execute(plan, store, shown.progress, how):
+            for item, result, came in start(shown.progress):
                 results[item.hash] = result.in_short()
                 tables.write_now_and_then()
                 if tracker:

@@ -8,6 +8,7 @@
 """
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -104,6 +105,14 @@ def to_json(data: Any) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def parse_result(text: str) -> Result:
+    """The result that `to_json` has written; any of several exceptions if that is not what the text is."""
+    data = json.loads(text)
+    output = data.pop("output")
+    scores = {name: Score(**score) for name, score in data.pop("scores").items()}
+    return Result(**data, output=None if output is None else Output(**output), scores=scores)
+
+
 def read_result(path: Path) -> Result:
     """The result in an item's file.
 
@@ -111,10 +120,7 @@ def read_result(path: Path) -> Result:
         UserError: the file is damaged.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        output = data.pop("output")
-        scores = {name: Score(**score) for name, score in data.pop("scores").items()}
-        return Result(**data, output=None if output is None else Output(**output), scores=scores)
+        return parse_result(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"'{path}' cannot be read ({error}); delete it to have the item run again") from error
 
@@ -156,8 +162,9 @@ class Store:
         for other in {digest, owner} - {None}:
             self._item(str(other)).unlink(missing_ok=True)
         self.discard(output)
-        for left in output.parent.glob(f"{output.name}{_UNFINISHED}*"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        for name in (output.name, f".{output.name}"):  # by a process that was killed; the second is the writer's own
+            for left in output.parent.glob(f"{glob.escape(name)}{_UNFINISHED}*"):
+                shutil.rmtree(left, ignore_errors=True)
 
     def _owner(self, path: str) -> str | None:
         """Hash of the item whose frames are at `path`. All items are read the first time that one is asked for."""

@@ -87,7 +87,7 @@ def test_jobs_share_the_items_and_one_writes_the_tables(
 def test_an_item_of_a_helper_that_dies_is_taken_up(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import benchmarks.executors as executors
+    import benchmarks.executors.local as executors
 
     started: list[subprocess.Popen[bytes]] = []
     real = subprocess.Popen

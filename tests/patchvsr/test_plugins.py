@@ -26,6 +26,7 @@ class Mine(modulations.get("average")):
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     from patchvsr.modulation import modulations
 
+    modulations.names()
     monkeypatch.setattr(plugins, "_loaded", set())
     monkeypatch.setattr(modulations, "_entries", dict(modulations._entries))
     monkeypatch.setattr(sys, "imported", 0, raising=False)

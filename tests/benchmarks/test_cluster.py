@@ -1,0 +1,179 @@
+"""`--executor ray` on a real cluster of two nodes on this machine, one of which is killed in mid-run."""
+from __future__ import annotations
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from benchmarks import run, stress
+from benchmarks.executors import cluster, worker
+from benchmarks.executors.cluster import Needs
+from benchmarks.plan import Request, make_plan
+from patchvsr import plugins
+from patchvsr.errors import UserError
+from patchvsr.upscaler import upscalers
+
+pytest.importorskip("ray", reason="Ray is not installed (pip install 'patchvsr[ray]')")
+
+PLUGIN = """
+import os, time
+from pathlib import Path
+from torch.nn import functional as F
+from patchvsr.upscaler import Upscaler, upscalers
+
+LOG = Path(__file__).with_suffix(".log")
+
+@upscalers.register("slow")
+class Slow(Upscaler):
+    name = "slow"
+
+    def __init__(self, overrides, device, dtype):
+        self.gain = float(overrides.pop("gain", 1))
+
+    def upscale(self, clip, scale, seed=0, progress=None):
+        with LOG.open("a") as log:
+            log.write(f"{clip.name} {self.gain} {os.getpid()}\\n")
+        for start in range(len(clip.frames)):
+            time.sleep(0.3)
+            if self.gain == 3:
+                raise ZeroDivisionError("oops")
+            yield F.interpolate(clip.frames[start:start + 1], scale_factor=scale) * self.gain
+            progress((start + 1) / len(clip.frames))
+
+    def describe(self):
+        return {"name": "slow", "gain": self.gain}
+"""
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.second = made.add_node(num_cpus=1)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    stress.make_clips(tmp_path / "clips", 2)
+    plugin = tmp_path / "slow.py"
+    plugin.write_text(PLUGIN)
+    upscalers.names()
+    monkeypatch.setattr(upscalers, "_entries", dict(upscalers._entries))
+    monkeypatch.setattr(plugins, "_loaded", set())
+    monkeypatch.setenv(plugins.VARIABLE, str(plugin))
+    return tmp_path
+
+
+def command(data: Path, out: str, *more: str, variants: str = "slow,slow:gain=0.5,slow:gain=3") -> list[str]:
+    made = ["--gt", str(data / "clips"), "--degradation", "bicubic", "--scale", "4", "--variants", variants]
+    made += ["--out", str(data / out), "--no-mlflow", "--metrics", "psnr", "--device", "cpu", "--dtype", "float32"]
+    return [*made, *more]
+
+
+def log(data: Path) -> list[list[str]]:
+    """Clip, gain and process of each item that was begun."""
+    file = data / "slow.log"
+    return [line.split() for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def kill_at_work(data: Path, nodes: Any) -> None:
+    """Kill the second node as soon as a worker of its own has begun an item."""
+    raylet = nodes.second.all_processes["raylet"][0].process.pid
+    while not any(psutil.Process(int(pid)).ppid() == raylet for _, _, pid in log(data)):
+        time.sleep(0.05)
+    nodes.remove_node(nodes.second, allow_graceful=False)
+
+
+def test_a_node_that_is_lost_loses_nothing_and_doubles_nothing(
+    data: Path, nodes: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.main(command(data, "local")) == 1  # gain=3 fails
+    (data / "slow.log").unlink()
+    killer = threading.Thread(target=kill_at_work, args=(data, nodes))
+    killer.start()
+    on_cluster = ["-m", "benchmarks.run", *command(data, "ray", "--executor", "ray", "--address", nodes.address)]
+    done = subprocess.run([sys.executable, *on_cluster], capture_output=True, text=True, timeout=200)
+    killer.join()
+    assert done.returncode == 1, done.stderr
+    assert stress.records(data / "ray") == stress.records(data / "local")
+    assert not stress.leftovers(data / "ray")
+    assert "was lost" in done.stderr and "sent again (1 of 3)" in done.stderr
+    assert "ZeroDivisionError: oops" in done.stderr  # a failure of the method is recorded, and not tried again
+    with open(data / "ray" / "records.csv") as file:
+        assert len(list(csv.DictReader(file))) == 6
+    begun = [(clip, gain) for clip, gain, _ in log(data)]
+    assert len(set(begun)) == 6
+    assert len(begun) == 7  # what the lost node had in hand, and nothing else
+    assert run.main(command(data, "ray")) == 1  # all is there: nothing is made again
+    assert len(log(data)) == 7
+
+
+def test_a_node_with_other_data_is_told(data: Path, nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gt = dict(gt=data / "clips", degradation="bicubic", scale=4)
+    request = Request(variants=["bicubic"], metrics=["psnr"], device="cpu", dtype="float32", **gt)
+    item = make_plan(request).items[0]
+    monkeypatch.chdir(data)  # the worker goes where the run was started, and the test comes back
+    job = worker.Job(
+        request=request, variant="bicubic", clip=item.clip.clip.name, key=item.key, hash=item.hash, metrics=("psnr",),
+        folder=str(data), threads=1,
+    )  # fmt: skip
+    with pytest.raises(UserError, match="has another code for 'bicubic'"):
+        next(worker.work(replace(job, key={**item.key, "code": "other"}, hash="other"), lambda share: None))
+    with pytest.raises(UserError, match="cannot enter .* have it under the same path on every node"):
+        next(worker.work(replace(job, folder=str(data / "absent")), lambda share: None))
+    with pytest.raises(UserError, match="metric 'psnr' cannot run on node .* to make it run: pip install it"):
+        monkeypatch.setattr("benchmarks.metrics.psnr.Psnr.available", lambda self: "pip install it")
+        next(worker.work(job, lambda share: None))
+
+
+def test_a_head_that_is_not_there_is_one_sentence(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    for wrong in (address, "nowhere", "ray://127.0.0.1:10001"):
+        start = time.monotonic()
+        assert run.main(command(data, "out", "--executor", "ray", "--address", wrong)) == 2
+        assert time.monotonic() - start < 30
+        said = capsys.readouterr().err
+        assert wrong in said and len(said.strip().splitlines()) == 1
+    assert not (data / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "more, expected",
+    [
+        (["--executor", "ray", "--jobs", "2"], "--jobs is for --executor local"),
+        (["--address", "a:1"], "--address is for --executor ray"),
+        (["--executor", "ray", "--task", "cpu=2"], "--task 'cpu=2' is not understood"),
+        (["--executor", "ray", "--task", "cpus=1.5"], "is not understood"),
+    ],
+)
+def test_options_that_do_not_fit_are_told(data: Path, capsys: pytest.CaptureFixture[str], more, expected) -> None:
+    assert run.main(command(data, "out", *more)) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_what_no_node_has_is_told(nodes: Any) -> None:
+    with pytest.raises(UserError, match="no node of the Ray cluster has 64 cores, .* GPUs for a task"):
+        cluster.Cluster(nodes.address, Needs.of("cpus=64", "cuda"))
+
+
+def test_needs_name_what_ray_counts() -> None:
+    assert Needs.of(None, "cpu").resources() == {"CPU": 1.0}
+    assert Needs.of("cpus=4,memory_gib=2", "cuda").resources() == {"CPU": 4.0, "GPU": 1.0, "memory": 2.0 * 2**30}
+    assert Needs.of("gpus=0.5", "cuda").gpus == 0.5
