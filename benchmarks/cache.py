@@ -14,12 +14,13 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.frames import stored
-from benchmarks.store import Result, Store, read_result, to_json, write_atomic
+from benchmarks.store import Result, Store, read_result, to_json, write_atomic, writing
 from patchvsr.errors import UserError
 from patchvsr.video import frames_sha256
 from patchvsr.weights.files import cache_dir
@@ -106,16 +107,22 @@ class OutputCache:
             result = read_result(entry / "item.json")
             if result.output is None or frames_sha256(stored(entry / "frames")) != result.output.sha256:
                 raise OSError("the frames are not those that were kept")
-            store.make_room(digest, output)
-            unfinished = store.unfinished(output)
-            _link_all(entry / "frames", unfinished)
-            store.publish(unfinished, output)
-            result.note = " ".join(filter(None, [result.note, NOTE]))
-            store.save(result)
-            os.utime(entry / "item.json")
         except (OSError, UserError):
             shutil.rmtree(entry, ignore_errors=True)  # a damaged entry is worth nothing
             return None
+        store.make_room(digest, output)
+        unfinished = store.unfinished(output)
+        try:
+            with writing(store.root):
+                _link_all(entry / "frames", unfinished)
+            store.publish(unfinished, output)
+            result.note = " ".join(filter(None, [result.note, NOTE]))
+            store.save(result)
+        except BaseException:
+            store.discard(unfinished)
+            raise
+        with suppress(OSError):  # a cache that cannot be written to is still read
+            os.utime(entry / "item.json")
         return result
 
     def entries(self) -> list[Entry]:
@@ -148,7 +155,7 @@ class OutputCache:
         """
         now, removed = time.time(), []
         for path in self.root.glob("*.unfinished-*"):
-            if now - path.stat().st_mtime > 86400:
+            if abs(now - path.stat().st_mtime) > 86400:  # the clock may have been ahead
                 shutil.rmtree(path, ignore_errors=True)
         entries = self.entries()
         total = sum(entry.nbytes for entry in entries)

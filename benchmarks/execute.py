@@ -9,8 +9,6 @@ import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from filelock import FileLock, Timeout
-
 from benchmarks.cache import OutputCache
 from benchmarks.item import Progress, make, missing_metrics, rescore, warm_up
 from benchmarks.memory import release_memory
@@ -86,12 +84,13 @@ class Work:
         result = self.store.load(item.hash)
         if result is not None and self._is_done(item, result):
             return item, result, "kept"
-        lock = FileLock(self.store.lock(item.hash))
-        try:
-            with lock.acquire(timeout=-1 if wait else 0):
-                return self.known(item) or (item, self._made(item), "run")
-        except Timeout:
+        lock = self.store.acquire(item.hash, wait)
+        if lock is None:
             return None
+        try:
+            return self.known(item) or (item, self._made(item), "run")
+        finally:
+            lock.release()
 
     def _is_done(self, item: WorkItem, result: Result) -> bool:
         """Whether nothing is left to do: so most items of a resumed run need no lock."""

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from benchmarks.memory import PeakMemory
 from benchmarks.metrics import Measurement, Metric, MetricUndefined, Sample
 from benchmarks.metrics.scoring import score_all
 from benchmarks.plan import Plan, WorkItem
-from benchmarks.store import Output, Result, Score, Store
+from benchmarks.store import Output, Result, Score, Store, Unwritable, writing
 from patchvsr.degradation import quantise
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Clip, Cuts, Upscaler
@@ -114,7 +115,7 @@ def _upscale(
     try:
         clip = Clip(item.clip.clip.name, FloatFrames(item.clip.clip.lq()), item.clip.clip.caption)
         memory = PeakMemory(plan.device.type)
-        with FrameWriter(folder) as writer:
+        with _frame_writer(folder) as writer:
             seconds = _write_all(item, upscaler, clip, writer, progress)
             known = upscaler.measured
             result.measured = {"seconds": seconds, **memory.read()} if known is None else known
@@ -124,10 +125,30 @@ def _upscale(
         result.output = Output(
             path=item.output.as_posix(), width=width, height=height, frames=writer.frames, sha256=writer.sha256
         )
+    except Unwritable:
+        raise
     except Exception as error:  # any failure of a method under test is a result, not the end of the run
         result.status = "oom" if isinstance(error, OutOfMemory) else "failed"
         result.message, result.traceback = _sentence(error), "".join(traceback.format_exception(error))
     result.log, result.note = upscaler.log or None, upscaler.note or None
+
+
+@contextmanager
+def _frame_writer(folder: Path) -> Iterator[FrameWriter]:
+    """A writer whose own troubles are those of the run directory, and not of the method under test."""
+    writer = FrameWriter(folder)
+    with writing(folder.parent):
+        try:
+            writer.__enter__()
+        except UserError as error:
+            raise (error.__cause__ if isinstance(error.__cause__, OSError) else error) from None
+    try:
+        yield writer
+    except BaseException as error:
+        writer.__exit__(type(error), error, error.__traceback__)
+        raise
+    with writing(folder.parent):
+        writer.__exit__(None, None, None)
 
 
 def _write_all(item: WorkItem, upscaler: Upscaler, clip: Clip, writer: FrameWriter, progress: Progress) -> float:
@@ -138,7 +159,9 @@ def _write_all(item: WorkItem, upscaler: Upscaler, clip: Clip, writer: FrameWrit
         seconds += time.perf_counter() - start
         if tuple(chunk.shape[1:]) != expected:
             raise UserError(f"the output is {_size(chunk)}, not {expected[2]}x{expected[1]} in 3 channels")
-        writer.write(quantise(chunk))
+        frames = quantise(chunk)
+        with writing(writer.folder.parent):
+            writer.write(frames)
         start = time.perf_counter()
     seconds += time.perf_counter() - start
     if writer.frames != item.clip.frames:

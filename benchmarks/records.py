@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.plan import Plan, PlannedVariant, WorkItem
-from benchmarks.store import Result, Score, write_atomic
+from benchmarks.store import Result, Score, write_atomic, writing
 
 RECORDS = "suite clip variant seed metric value unit identity status".split()
 OUTPUTS = "suite clip variant seed path width height frames sha256".split()
@@ -61,7 +61,8 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[dict[str, object]]
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomic(path, text.getvalue())
+    with writing(path.parent):
+        write_atomic(path, text.getvalue())
 
 
 def status_of(result: Result, score: Score | None) -> str:

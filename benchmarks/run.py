@@ -1,7 +1,8 @@
 """`python -m benchmarks.run`: upscale clips with several variants, keep the frames, score them, make the tables.
 
 Exit code 0: everything ran. 1: an item or a metric failed (listed at the end). 2: the request cannot be run, and
-nothing was. 130: interrupted; a later run with the same arguments goes on from there.
+nothing was; or the run directory cannot be written any more. 130: interrupted. After either of the last two the same
+command goes on from the last finished item.
 """
 from __future__ import annotations
 
@@ -176,7 +177,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     from benchmarks.executors import cluster_of, executor
     from benchmarks.executors.local import is_worker
     from benchmarks.plan import make_plan
-    from benchmarks.store import Store, to_json, write_atomic
+    from benchmarks.store import FORMAT, Store, to_json, write_atomic
     from benchmarks.tracking import MlflowTracker
     from benchmarks.tracking.queue import without_password
 
@@ -197,11 +198,12 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         return int(any(result.status != "ok" for result in results.values()))
     public = argparse.Namespace(**vars(options) | {"mlflow": options.mlflow and without_password(options.mlflow)})
     typed, where = [without_password(text) for text in arguments], environment(plan.device.type)
-    described = {"argv": typed, "config": resolved(public), **plan.describe(), "environment": where}
+    described = {"format": FORMAT, "argv": typed, "config": resolved(public), **plan.describe(), "environment": where}
     try:
         write_atomic(store.root / "run.json", to_json(described))
     except OSError as error:
         raise UserError(f"cannot write to '{store.root}' ({error.strerror}); give --out another folder") from error
+    store.sweep()
     try:
         if tracker:
             tracker.started(plan, typed, where)
@@ -248,10 +250,10 @@ def _execute(plan: Plan, store: Store, start: Start, mode: str, tracker: MlflowT
 
 def _report(plan: Plan, results: Results, store: Store, out: TextIO) -> int:
     """Print the tables, why values are missing, and what failed; the exit code."""
-    from benchmarks.table import failures, notes, remarks, render
+    from benchmarks.table import failures, notes, of_directory, remarks, render
 
     print("\n" + render(plan, results), file=out)
-    if told := remarks(plan, results):
+    if told := [*remarks(plan, results), *of_directory(plan, store)]:
         print("\nto know:\n" + "\n".join(told), file=out)
     if reasons := notes(plan, results):
         print("\nwithout a value:\n" + "\n".join(reasons), file=out)

@@ -11,11 +11,18 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import shutil
+import socket
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
 
 from patchvsr.errors import UserError
 
@@ -82,12 +89,42 @@ class Result:
 
 
 _UNFINISHED = ".unfinished-"
+_WRITING = ".writing-"
+FORMAT = 1
+"""Of the layout of a run directory; raised when an older package could no longer go on with one."""
+
+
+class Unwritable(UserError):
+    """The run directory can no longer be written: the run ends, since nothing could be recorded."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failed write below `path` into a sentence.
+
+    Raises:
+        Unwritable: the disk is full, read-only or gone.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise Unwritable(
+            f"cannot write to '{error.filename or path}' ({error.strerror or error}{_free(path)}); make room or make "
+            "it writable: what is finished is kept, and the same command goes on from there"
+        ) from error
+
+
+def _free(path: Path) -> str:
+    try:
+        return f", {shutil.disk_usage(path).free / 1e6:.0f} MB free"
+    except OSError:
+        return ""
 
 
 def write_atomic(path: Path, text: str) -> None:
     """Put `text` at `path` so that a reader, or a crash, sees the whole of it or the file as it was before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_WRITING}{_process()}")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
@@ -98,6 +135,17 @@ def write_atomic(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _process() -> str:
+    """This process, for the names of what it has not finished; machines may share the file system."""
+    return f"{os.getpid()}@{socket.gethostname()}~"
+
+
+def _left_behind(path: Path) -> bool:
+    """Whether a process of this machine has named a file as unfinished and is gone."""
+    found = re.search(rf"(?:{_UNFINISHED}|{_WRITING})(\d+)@(.+?)~", path.name)
+    return found is not None and found[2] == socket.gethostname() and not psutil.pid_exists(int(found[1]))
 
 
 def to_json(data: Any) -> str:
@@ -130,37 +178,79 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.damaged: list[Path] = []
         self._owners: dict[str, str] | None = None
 
     def check(self) -> None:
-        """Raise UserError where `root` exists and is something else than a run directory or an empty folder."""
-        if not self.root.exists():
-            return
-        if not self.root.is_dir():
-            raise UserError(f"'{self.root}' is a file; give --out a folder")
-        if any(self.root.iterdir()) and not (self.root / "run.json").is_file():
-            raise UserError(f"'{self.root}' has files but no run.json; give --out a new folder or an earlier run's")
+        """Raise UserError where `root` is something else than an empty folder or a run directory of this layout."""
+        try:
+            if not self.root.exists():
+                return
+            if not self.root.is_dir():
+                raise UserError(f"'{self.root}' is a file; give --out a folder")
+            if any(self.root.iterdir()) and not (self.root / "run.json").is_file():
+                raise UserError(f"'{self.root}' has files but no run.json; give --out a new folder or an earlier run's")
+        except OSError as error:
+            raise UserError(f"'{self.root}' cannot be read ({error.strerror}); give --out another folder") from error
+        self._check_format()
+
+    def _check_format(self) -> None:
+        try:
+            made = json.loads((self.root / "run.json").read_text(encoding="utf-8"))
+            layout, release = int(made.get("format", FORMAT)), made["environment"]["packages"]["patchvsr"]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return  # it is written anew; what counts is in the items
+        if layout > FORMAT:
+            raise UserError(
+                f"'{self.root}' was made by patchvsr {release}, whose run directories have layout {layout}, and this "
+                f"version knows {FORMAT}; install that one, or give --out a new folder"
+            )
+
+    def sweep(self) -> None:
+        """Remove what processes of this machine that are gone had not finished writing."""
+        for folder in (self.root, self.root / "items", *(self.root / "outputs").glob("*")):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if _left_behind(path):
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def load(self, digest: str) -> Result | None:
         """The stored result of the item with this hash, None if there is none.
 
-        Raises:
-            UserError: the file is damaged.
+        A damaged record is moved aside (`items/HASH.json.damaged`, and `damaged` names it): its item is made again.
         """
         path = self._item(digest)
-        return read_result(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            result = read_result(path)
+            if result.hash == digest:
+                return result
+        except UserError:
+            if not path.is_file():  # another process was faster
+                return None
+        with writing(path):
+            path.replace(aside := path.with_name(f"{path.name}.damaged"))
+        self.damaged.append(aside)
+        return None
+
+    def others(self, known: Iterable[str]) -> int:
+        """How many records the directory has beside those of these items."""
+        hashes = set(known)
+        return sum(path.stem not in hashes for path in (self.root / "items").glob("*.json"))
 
     def save(self, result: Result) -> None:
         """Write the item's JSON atomically."""
-        write_atomic(self._item(result.hash), to_json(asdict(result)))
+        with writing(self.root):
+            write_atomic(self._item(result.hash), to_json(asdict(result)))
         if self._owners is not None and result.output is not None:
             self._owners[result.output.path] = result.hash
 
     def make_room(self, digest: str, output: Path) -> None:
         """Before an item runs: forget every result whose frames lie where its own will go, then the frames."""
         owner = self._owner(output.relative_to(self.root).as_posix())
-        for other in {digest, owner} - {None}:
-            self._item(str(other)).unlink(missing_ok=True)
+        with writing(self.root):
+            for other in {digest, owner} - {None}:
+                self._item(str(other)).unlink(missing_ok=True)
         self.discard(output)
         for name in (output.name, f".{output.name}"):  # by a process that was killed; the second is the writer's own
             for left in output.parent.glob(f"{glob.escape(name)}{_UNFINISHED}*"):
@@ -175,23 +265,33 @@ class Store:
 
     def lock(self, digest: str) -> Path:
         """File to lock while an item is worked on."""
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{digest}.lock"
+        return self.root / "locks" / f"{digest}.lock"
+
+    def acquire(self, digest: str, wait: bool) -> FileLock | None:
+        """The item's lock, held; None where another process holds it and there is no wish to wait."""
+        lock = FileLock(self.lock(digest))
+        with writing(self.root):
+            self.lock(digest).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=-1 if wait else 0)
+            except Timeout:
+                return None
+        return lock
 
     def unfinished(self, output: Path) -> Path:
         """Where frames are written until all of them are there."""
-        return output.with_name(f"{output.name}{_UNFINISHED}{os.getpid()}")
+        return output.with_name(f"{output.name}{_UNFINISHED}{_process()}")
 
     def publish(self, unfinished: Path, output: Path) -> None:
         """Give complete frames their place, safe on the disk, in one step."""
-        for path in (*unfinished.iterdir(), unfinished):
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        unfinished.rename(output)
+        with writing(self.root):
+            for path in (*unfinished.iterdir(), unfinished):
+                handle = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+            unfinished.rename(output)
 
     def discard(self, output: Path) -> None:
         """Remove frames that no result stands for, and their folder's parent if that leaves it empty."""

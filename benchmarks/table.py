@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from benchmarks.plan import Plan
 from benchmarks.records import Results
-from benchmarks.store import Result, Score
+from benchmarks.store import Result, Score, Store
 
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→1"}
 
@@ -64,6 +64,15 @@ def remarks(plan: Plan, results: Results) -> list[str]:
         variant, clip, result = item.variant, item.clip.clip.name, results.get(item.hash)
         notes = [variant.accepted[clip].get("note"), None if result is None else result.note]
         lines += [f"- {variant.text} on {clip}: {note}" for note in notes if note]
+    return lines
+
+
+def of_directory(plan: Plan, store: Store) -> list[str]:
+    """What the run directory has beside this run's items: records that were damaged, and those of other items."""
+    lines = [f"- {path} was damaged, and its item was made again" for path in store.damaged]
+    if others := store.others(item.hash for item in plan.items):
+        lines.append(f"- {others} more items are in {store.root}, of other variants, clips, code or versions; they are "
+                     "kept, and not in these tables")  # fmt: skip
     return lines
 
 

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from benchmarks.execute import Execution, Outcome, Work
 from benchmarks.executors.worker import Job, Part, reporter, work
 from benchmarks.item import Progress
 from benchmarks.plan import Plan, Request, WorkItem
-from benchmarks.store import Result, Store, parse_result
+from benchmarks.store import Result, Store, parse_result, writing
 from patchvsr.devices import dtype_name
 from patchvsr.errors import UserError
 
@@ -82,7 +82,6 @@ class _Flight:
     parts: Any
     losses: int = 0
     result: Result | None = None
-    frames: int = 0
     folder: Path = field(default_factory=Path)
 
 
@@ -249,10 +248,8 @@ class _Run:
 
     def _begin(self, item: WorkItem) -> Outcome | Literal["sent", "busy"]:
         """An item's outcome, unless it had to be sent or another process works on it."""
-        lock = FileLock(self.store.lock(item.hash))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        lock = self.store.acquire(item.hash, wait=False)
+        if lock is None:
             return "busy"
         try:
             outcome = self.work.known(item)
@@ -312,18 +309,19 @@ class _Run:
             self.store.make_room(flight.item.hash, output)
             flight.folder = self.store.unfinished(output)
             if flight.result.output is not None:
-                flight.folder.mkdir(parents=True)
+                with writing(self.store.root):
+                    flight.folder.mkdir(parents=True)
             return
         name, data = part
-        (flight.folder / name).write_bytes(data)
-        flight.frames += 1
+        with writing(self.store.root):
+            (flight.folder / name).write_bytes(data)
 
     def _lost(self, flight: _Flight, error: Lost) -> Result | None:
         """Send the item again; the record of its failure once that was done often enough, or was for memory."""
         item, flight.losses = flight.item, flight.losses + 1
         if flight.result is not None:
             self.store.discard(flight.folder)
-        flight.result, flight.frames = None, 0
+        flight.result = None
         if not error.out_of_memory and flight.losses <= RETRIES:
             what = f"the worker of '{item.variant.text}' on '{item.clip.clip.name}' was lost ({error})"
             print(f"{what}; the item is sent again ({flight.losses} of {RETRIES})", file=sys.stderr)

@@ -142,7 +142,7 @@ class MlflowTracker:
         return self._sentence()
 
     def _append(self, kind: str, event: Event) -> int:
-        self._last = time.time_ns() // 1_000_000
+        self._last = max(self._last, time.time_ns() // 1_000_000)  # the clock may be set back in mid-run
         self._queue.append({"kind": kind, "invocation": self._invocation, "time": self._last, **event})
         return self._last
 

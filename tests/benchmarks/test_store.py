@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.store import Output, Result, Score, Store, to_json, write_atomic
+from benchmarks.store import Output, Result, Score, Store, read_result, to_json, write_atomic
 from patchvsr.errors import UserError
 
 
@@ -74,7 +74,7 @@ def test_a_damaged_item_is_named_with_what_to_do(tmp_path: Path, damage: str) ->
     (tmp_path / "items").mkdir()
     (tmp_path / "items" / "abc.json").write_text(damage)
     with pytest.raises(UserError, match=r"abc\.json' cannot be read .*; delete it"):
-        Store(tmp_path).load("abc")
+        read_result(tmp_path / "items" / "abc.json")
 
 
 def test_only_a_new_empty_or_run_folder_is_taken(tmp_path: Path) -> None:
