@@ -20,7 +20,7 @@ class Item:
         hash: of the item; its record is `run/items/HASH.json`.
         key: everything that decided the result.
         input: hash of the clip's description: its frames, ground truth, scale and degradation.
-        weights, status, message, measured, scores, output, cuts: as in `benchmarks.store.Result`.
+        weights, status, message, measured, scores, output, cuts, note: as in `benchmarks.store.Result`.
     """
 
     run: Path
@@ -36,6 +36,7 @@ class Item:
     scores: Mapping[str, Score]
     output: Output | None
     cuts: Mapping[str, list[int]] | None
+    note: str | None = None
 
     @property
     def record(self) -> Path:
@@ -134,6 +135,7 @@ def _read_item(path: Path, digest: str) -> Item:
         scores=found.scores,
         output=found.output,
         cuts=found.cuts,
+        note=found.note,
     )
 
 

@@ -22,6 +22,7 @@ class Column:
         unit: empty for a plain ratio.
         direction: which way is better; None where nothing is.
         digits: after the point, in every format.
+        metric: whose records its entries come from, where that is not the key.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Column:
     unit: str = ""
     direction: Direction | None = None
     digits: int = 3
+    metric: str = ""
 
     def text(self, value: float) -> str:
         """The number as every format prints it."""

@@ -1,0 +1,68 @@
+"""What a report is made of: evidence, studies, counted cost, and how things are called."""
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ablations.result import NAME, StudyResult, read_study_result
+from patchvsr.errors import UserError
+from reports.evidence import Allowance, Evidence, gather
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What tables and figures are made of.
+
+    Attributes:
+        evidence: of all runs.
+        studies: whose runs are among them.
+        labels: variant as typed to what readers see; others are shown as typed.
+        costs: rows of `cost.csv` files (`benchmarks.cost`): variant, frame, frames, part, tflop and more, as text.
+    """
+
+    evidence: Evidence
+    studies: Sequence[StudyResult] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    costs: Sequence[Mapping[str, str]] = ()
+
+    def label(self, variant: str) -> str:
+        """How a variant is called."""
+        return self.labels.get(variant, variant)
+
+
+def collect(
+    paths: Sequence[Path],
+    allowed: Sequence[Allowance] = (),
+    labels: Mapping[str, str] | None = None,
+    costs: Sequence[Path] = (),
+) -> Material:
+    """Read run directories and folders of studies (whose runs are found from them).
+
+    Raises:
+        UserError: nothing to read, a folder that is neither, a damaged file, evidence that is refused, a label of a
+            variant that the runs have not, or a file of costs that is none.
+    """
+    if not paths:
+        raise UserError("nothing to report on; name run directories, or folders of studies")
+    studies = [read_study_result(path) for path in paths if (path / NAME).is_file()]
+    runs = [path for path in paths if not (path / NAME).is_file()]
+    runs += [run for study in studies for run in study.runs.values()]
+    evidence = gather(runs, allowed)
+    present = {variant for setting in evidence.settings for variant in evidence.variants(setting)}
+    if unknown := [variant for variant in labels or {} if variant not in present]:
+        raise UserError(f"--label names '{unknown[0]}', which no run has; they have {', '.join(sorted(present))}")
+    rows = [row for path in costs for row in _read_costs(path)]
+    return Material(evidence=evidence, studies=studies, labels=labels or {}, costs=rows)
+
+
+def _read_costs(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' cannot be read ({error}); give the cost.csv of a benchmarks.cost") from error
+    if not rows or not {"variant", "frame", "frames", "part", "tflop"} <= set(rows[0]):
+        raise UserError(f"'{path}' has not the columns variant, frame, frames, part and tflop of a cost.csv")
+    return rows

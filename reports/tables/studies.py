@@ -1,0 +1,89 @@
+"""Tables of ablation studies: their arms side by side, and their claims with what the evidence says."""
+from __future__ import annotations
+
+from ablations.result import StudyResult
+from reports.material import Material
+from reports.runs import Run
+from reports.table import Column, Entry, Row, Table
+from reports.tables import NotHere
+from reports.tables.common import measured_table
+
+_DECIMALS = 4
+
+
+def studies(material: Material) -> list[Table]:
+    """Arms and baselines by metrics: one table for each study and set of clips, named after the study."""
+    if not material.studies:
+        raise NotHere("no folder of a study was given")
+    return [_arms(material, study, label, run) for study in material.studies for label, run in _runs(material, study)]
+
+
+def _runs(material: Material, study: StudyResult) -> list[tuple[str, Run]]:
+    by_path = {run.path.resolve(): run for run in material.evidence.runs}
+    return [(label, by_path[path.resolve()]) for label, path in study.runs.items()]
+
+
+def _arms(material: Material, study: StudyResult, label: str, run: Run) -> Table:
+    present = material.evidence.variants(run.setting)
+    variants = [text for texts in study.arms.values() for text in texts if text in present]
+    variants += [name for name in study.baselines if name in present]
+    names = dict(study.labels)
+    if any(len(texts) > 1 for texts in study.arms.values()):
+        names = {text: f"{arm} (seed {n})" for arm, texts in study.arms.items() for n, text in enumerate(texts)}
+    wanted = [metric for metric in study.metrics if metric in material.evidence.metrics(run.setting)]
+    notes = [f"Left out: {arm}." for arm in study.left_out]
+    notes += [f"Claims are compared with {study.base}.", *study.notes]
+    return measured_table(
+        material, run.setting, variants, wanted, labels=names, first="arm", notes=notes,
+        name=study.name if len(study.runs) == 1 else f"{study.name}-{label}",
+        title=study.title if len(study.runs) == 1 else f"{study.title} ({label})",
+    )  # fmt: skip
+
+
+def claims(material: Material) -> list[Table]:
+    """What each study claimed: the difference, its interval, and the verdict in the row's label."""
+    if not material.studies:
+        raise NotHere("no folder of a study was given")
+    return [_claims(study) for study in material.studies if study.findings]
+
+
+def _claims(study: StudyResult) -> Table:
+    columns = [
+        Column(key="first", heading="arm", digits=_DECIMALS),
+        Column(key="second", heading="against", digits=_DECIMALS),
+        Column(key="difference", heading="difference", digits=_DECIMALS),
+        Column(key="low", heading="low", digits=_DECIMALS),
+        Column(key="high", heading="high", digits=_DECIMALS),
+        Column(key="p", heading="p (Holm)", digits=_DECIMALS),
+        Column(key="n", heading="sources", digits=0),
+    ]
+    rows = []
+    for one in study.findings:
+        found, claim = one["found"], one["claim"]
+        values = {**found, "p": None if claim["margin"] is not None else one["p"]}
+        rows.append(
+            Row(
+                label=_claim_text(claim),
+                group=one["outcome"] if len(study.runs) == 1 else f"{one['outcome']} ({one['data']})",
+                entries={column.key: Entry(value=values[column.key]) for column in columns},
+            )
+        )
+    return Table(
+        name=f"{study.name}-claims",
+        title=f"{study.title}: claims",
+        caption=f"{study.question} {study.conclusion} Paired over sources, 95 % intervals; seams as |log|.",
+        columns=columns,
+        rows=rows,
+        first="claim",
+    )
+
+
+def _claim_text(claim: dict[str, object]) -> str:
+    words = {
+        "better": "better than",
+        "worse": "worse than",
+        "different": "different from",
+        "equivalent": f"within {claim['margin']} of",
+        "not_worse": f"worse by {claim['margin']} at most than",
+    }
+    return f"{claim['arm']} {words[str(claim['expect'])]} {claim['against']} in {claim['metric']}"
