@@ -15,7 +15,6 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage{textcomp}
 \usepackage{booktabs}
 \usepackage{graphicx}
-\usepackage[section]{placeins}
 \begin{document}
 """
 
@@ -39,7 +38,7 @@ def paper_tex(title: str, material: Material, tables: Sequence[Table], figures: 
     lines += ["This document was made by:", "", _listing(command), r"\section{Tables}"]
     lines += [rf"\input{{tables/{table.name}.tex}}" for table in tables]
     if figures:
-        lines += [r"\section{Figures}", *(_figure(figure) for figure in figures)]
+        lines += [r"\clearpage", r"\section{Figures}", *(_figure(figure) for figure in figures)]
     return "\n".join([*lines, r"\end{document}", ""])
 
 
@@ -51,7 +50,7 @@ def _listing(command: str) -> str:
 
 def _figure(figure: Saved) -> str:
     return "\n".join([
-        r"\begin{figure}[tbp]", r"\centering",
+        r"\begin{figure}[htbp]", r"\centering",
         rf"\includegraphics[width=\linewidth,height=0.4\textheight,keepaspectratio]{{figures/{figure.pdf.name}}}",
         rf"\caption{{{latex(figure.caption)}}}", rf"\label{{fig:{figure.name}}}", r"\end{figure}",
     ])  # fmt: skip

@@ -18,7 +18,7 @@ _LATEX = {
     "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "→": r"$\rightarrow$", "±": r"$\pm$",
     "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "–": "--", "—": "---", "’": "'", "‘": "`", "“": "``", "”": "''",
-    "…": r"\ldots{}", "\u00a0": "~",
+    "…": r"\ldots{}", "\u00a0": "~", "[": "{[}", "]": "{]}", "*": "{*}",  # after a line's end these mean something
 }  # fmt: skip
 _WIDE = 7
 """From so many columns on a LaTeX table is set as wide as the text."""
@@ -127,7 +127,7 @@ def _marked(row: Row, column: Column, best: str, second: str) -> str:
 
 def to_latex(table: Table) -> str:
     """A `table` environment for `\\input`; it needs booktabs and graphicx."""
-    lines = [r"\begin{table}[tbp]", r"\centering", rf"\caption{{{latex(table.caption)}}}"]
+    lines = [r"\begin{table}[htbp]", r"\centering", rf"\caption{{{latex(table.caption)}}}"]
     lines.append(rf"\label{{tab:{table.name}}}")
     lines.append(r"\small" if len(table.columns) < _WIDE else r"\resizebox{\linewidth}{!}{%")
     lines += _tabular(table)
@@ -168,7 +168,7 @@ def _plain(character: str) -> str:
     if ord(character) < 256:
         return character
     simple = "".join(part for part in unicodedata.normalize("NFKD", character) if ord(part) < 128)
-    return simple or f"[U+{ord(character):04X}]"
+    return simple or f"(U+{ord(character):04X})"
 
 
 def index_markdown(
