@@ -18,7 +18,8 @@ from pathlib import Path
 from benchmarks.suites import SuiteClip
 from patchvsr.errors import UserError
 from reports.evidence import Evidence
-from reports.html.pages import Clips, Site, StaticFigure, by_clip
+from reports.figures import Saved
+from reports.html.pages import Clips, Site, by_clip
 from reports.html.pictures import Clip, Limits, make_clip
 from reports.html.sources import clips_of
 from reports.runs import Run
@@ -31,7 +32,7 @@ MARK = "patchvsr-report"
 def build_html(
     evidence: Evidence,
     tables: Sequence[Table],
-    figures: Sequence[StaticFigure],
+    figures: Sequence[Saved],
     out: Path,
     command: str,
     limits: Limits | None = None,

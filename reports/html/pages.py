@@ -5,13 +5,14 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmarks.plan import slug
 from reports.evidence import Evidence
+from reports.figures import Saved
 from reports.html import charts
 from reports.html.media import link_or_copy
 from reports.html.pictures import Clip
@@ -21,30 +22,6 @@ from reports.table import Table
 
 Clips = Mapping[str, Sequence[Clip]]
 """The clips of each setting, in the order of the suite."""
-
-
-class StaticFigure(Protocol):
-    """A figure that was saved before: the page shows its PNG and, where there is one, links its PDF."""
-
-    @property
-    def name(self) -> str:
-        """Of its files."""
-
-    @property
-    def title(self) -> str:
-        """One line."""
-
-    @property
-    def caption(self) -> str:
-        """What is shown, on what."""
-
-    @property
-    def png(self) -> Path:
-        """The picture."""
-
-    @property
-    def pdf(self) -> Path | None:
-        """For papers."""
 
 
 class Site:
@@ -71,7 +48,7 @@ class Site:
         self._templates.policies["json.dumps_kwargs"] = {"sort_keys": False}  # variants keep their order and colours
         self._templates.filters.update(number=number, counted=counted, slug=slug)
 
-    def write(self, tables: Sequence[Table], figures: Sequence[StaticFigure]) -> Path:
+    def write(self, tables: Sequence[Table], figures: Sequence[Saved]) -> Path:
         """Write every page; gives the first one."""
         self._write_tables(tables)
         for setting in self.evidence.settings:
@@ -91,15 +68,13 @@ class Site:
         target.write_text(text, encoding="utf-8")
         return target
 
-    def _write_summary(self, tables: Sequence[Table], figures: Sequence[StaticFigure]) -> Path:
+    def _write_summary(self, tables: Sequence[Table], figures: Sequence[Saved]) -> Path:
         shown = []
         for figure in figures:
-            addresses = {"png": f"figures/{slug(figure.name)}.png", "pdf": ""}
-            link_or_copy(figure.png, self.out / addresses["png"])
-            if figure.pdf is not None:
-                addresses["pdf"] = f"figures/{slug(figure.name)}.pdf"
-                link_or_copy(figure.pdf, self.out / addresses["pdf"])
-            shown.append({"title": figure.title, "caption": figure.caption, **addresses})
+            png, pdf = (f"figures/{path.name}" for path in (figure.png, figure.pdf))
+            link_or_copy(figure.png, self.out / png)
+            link_or_copy(figure.pdf, self.out / pdf)
+            shown.append({"title": figure.title, "caption": figure.caption, "png": png, "pdf": pdf})
         return self._render(
             "index.html.j2",
             "index.html",

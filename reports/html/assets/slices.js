@@ -29,16 +29,19 @@
       image.alt = `${picture.name}, ${axis === "rows" ? "row" : "column"} ${position} over time`;
     });
     lines.querySelectorAll("input").forEach((input) => (input.checked = input.value === `${axis} ${at}`));
-    if (Report.viewer) Report.viewer.showLine(axis, position);
+  }
+
+  /* Chosen lines are marked in the viewer; the first one, which nobody chose, is not. */
+  function choose(axis, at) {
+    shown = { axis, at };
+    show();
+    if (Report.viewer) Report.viewer.showLine(axis, data.at[axis][at]);
   }
 
   for (const axis of ["rows", "columns"]) {
     data.at[axis].forEach((position, at) => {
       const input = Report.make("input", { type: "radio", name: "line", value: `${axis} ${at}` });
-      input.addEventListener("change", () => {
-        shown = { axis, at };
-        show();
-      });
+      input.addEventListener("change", () => choose(axis, at));
       lines.append(Report.make("label", {}, input, ` ${axis === "rows" ? "row" : "column"} ${position}`));
     });
   }
@@ -48,8 +51,7 @@
     Report.viewer.view.clicked = (x, y) => {
       const positions = data.at[shown.axis];
       const distance = (at) => Math.abs(positions[at] - (shown.axis === "rows" ? y : x));
-      shown.at = positions.map((_, at) => at).reduce((a, b) => (distance(b) < distance(a) ? b : a));
-      show();
+      choose(shown.axis, positions.map((_, at) => at).reduce((a, b) => (distance(b) < distance(a) ? b : a)));
     };
   }
   show();

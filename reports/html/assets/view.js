@@ -27,7 +27,7 @@
       const width = this.stage.clientWidth;
       const count = this.panes.length;
       if (!count || !width) return;
-      const most = Math.min(0.72 * innerHeight, 740);
+      const most = Math.min(0.68 * innerHeight, 740);
       const rowsOf = (columns) => Math.ceil(count / columns);
       const sizeWith = (columns) => Math.min(width / columns / this.width, most / rowsOf(columns) / this.height);
       const columns = this.panes.map((_, at) => at + 1).reduce((a, b) => (sizeWith(b) > sizeWith(a) ? b : a));
@@ -84,8 +84,10 @@
         shown >= whole ? whole / 2 : Math.min(Math.max(centre, shown / 2), whole - shown / 2);
       this.x = clamp(this.x, width / this.scale, this.width);
       this.y = clamp(this.y, height / this.scale, this.height);
-      const left = width / 2 - this.x * this.scale;
-      const top = height / 2 - this.y * this.scale;
+      /* On whole pixels of the screen, or frames would be blurred at 1:1. */
+      const whole = (length) => Math.round(length * devicePixelRatio) / devicePixelRatio;
+      const left = whole(width / 2 - this.x * this.scale);
+      const top = whole(height / 2 - this.y * this.scale);
       for (const pane of this.panes) {
         for (const layer of pane.querySelectorAll(".layer")) {
           layer.style.transform = `translate(${left}px, ${top}px) scale(${this.scale})`;

@@ -29,7 +29,7 @@
     part("zoom-text").textContent = `${Math.round(view.scale * devicePixelRatio * 100)} %`;
   });
 
-  /* ---- layers: a picture's frame with its seams, of the frames' size ---- */
+  /* ---- layers, of the frames' size: a picture's frame, and its seams over it ---- */
 
   function lines(picture) {
     const drawn = document.createElementNS(SVG, "svg");
@@ -47,12 +47,23 @@
     return drawn;
   }
 
-  function layerOf(picture) {
-    const layer = Report.make("div", { className: `layer ${picture.kind === "input" ? "input" : ""}` });
-    layer.style.width = `${data.width}px`;
-    layer.style.height = `${data.height}px`;
+  function sheetOf(className) {
+    const made = Report.make("div", { className: `layer ${className}` });
+    made.style.width = `${data.width}px`;
+    made.style.height = `${data.height}px`;
+    return made;
+  }
+
+  function overlayOf(picture) {
+    const overlay = sheetOf("overlay");
+    overlay.picture = picture;
+    overlay.append(lines(picture));
+    return overlay;
+  }
+
+  function frameOf(picture) {
+    const layer = sheetOf(picture.kind === "input" ? "frame input" : "frame");
     layer.picture = picture;
-    layer.append(lines(picture));
     return layer;
   }
 
@@ -85,9 +96,9 @@
   }
 
   function sliderPane() {
-    const above = Report.make("div", { className: "clipped" }, layerOf(state.a));
+    const above = Report.make("div", { className: "clipped" }, frameOf(state.a), overlayOf(state.a));
     const handle = Report.make("div", { className: "handle", tabIndex: 0 });
-    const made = pane(layerOf(state.b), above, label(state.a.name), label(state.b.name, "right"), handle);
+    const made = pane(frameOf(state.b), overlayOf(state.b), above, label(state.a.name), label(state.b.name, "right"), handle);
     const set = (share) => {
       state.at = Math.min(Math.max(share, 0), 1);
       made.style.setProperty("--at", `${state.at * 100}%`);
@@ -116,21 +127,21 @@
   }
 
   function differencePane() {
-    const second = layerOf(state.b);
+    const second = frameOf(state.b);
     second.classList.add("minus");
-    const both = Report.make("div", { className: "difference" }, layerOf(state.a), second);
+    const both = Report.make("div", { className: "difference" }, frameOf(state.a), second);
     both.style.filter = `brightness(${state.gain})`;
-    return pane(both, label(`|${state.a.name} − ${state.b.name}| × ${state.gain}`));
+    return pane(both, overlayOf(state.a), overlayOf(state.b), label(`|${state.a.name} − ${state.b.name}| × ${state.gain}`));
   }
 
   function panes() {
     if (state.mode === "slider") return [sliderPane()];
     if (state.mode === "difference") return [differencePane()];
-    return pictures.filter((picture) => state.beside.has(picture)).map((picture) => pane(layerOf(picture), label(picture.name)));
+    return pictures.filter((picture) => state.beside.has(picture)).map((picture) => pane(frameOf(picture), overlayOf(picture), label(picture.name)));
   }
 
-  function layers() {
-    return Array.from(part("stage").querySelectorAll(".layer"));
+  function all(kind) {
+    return Array.from(part("stage").querySelectorAll(`.${kind}`));
   }
 
   /* ---- showing ---- */
@@ -149,15 +160,15 @@
 
   function showFrame() {
     const index = data.shown[state.frame];
-    const seam = layers().some((layer) => (layer.picture.cuts.frames || []).includes(index));
+    const seam = all("frame").some((layer) => (layer.picture.cuts.frames || []).includes(index));
     part("frame").textContent = `frame ${index}${state.seams && seam ? ", tiles end before it" : ""}`;
     part("scrub").value = state.frame;
     part("scrub").setAttribute("aria-valuetext", `frame ${index}`);
-    return Promise.all(layers().map(load));
+    return Promise.all(all("frame").map(load));
   }
 
   function redraw() {
-    layers().forEach((layer) => layer.querySelector("svg").replaceWith(lines(layer.picture)));
+    all("overlay").forEach((overlay) => overlay.replaceChildren(lines(overlay.picture)));
     showFrame();
   }
 
