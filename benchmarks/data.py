@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__.splitlines()[0])
     made.add_argument("command", choices=["list", "verify", "prepare"])
-    made.add_argument("suite", nargs="?", help="a suite's name; verify and prepare need one")
+    made.add_argument("suite", nargs="?", help="a suite's name or YAML file; verify and prepare need one")
     made.add_argument("--data-root", type=Path, metavar="DIR", help="where the data lies (verify, prepare)")
     return made
 
@@ -73,9 +73,10 @@ def _facts(facts: dict[str, int]) -> str:
 
 def checksums_path(suite: str) -> Path:
     """Where `prepare` keeps a suite's checksums."""
+    from benchmarks.suites import suite_name
     from patchvsr.weights import cache_dir
 
-    return cache_dir() / "checksums" / f"{suite}.json"
+    return cache_dir() / "checksums" / f"{suite_name(suite)}.json"
 
 
 def read_all(clips: list[SuiteClip]) -> tuple[dict[str, dict[str, str | None]], list[str]]:

@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line; importing and building it is quick."""
     made = _Parser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0].partition(": ")[2])
     source = made.add_mutually_exclusive_group()
-    source.add_argument("--suite", metavar="NAME", help="a suite by name, such as 4k")
+    source.add_argument("--suite", metavar="NAME", help="a suite by name, such as 4k, or its YAML file")
     source.add_argument("--lq", metavar="DIR", type=Path, help="your own clips: videos, or folders of frames")
     made.add_argument("--gt", metavar="DIR", type=Path, help="ground truth for --lq, with the same names")
     made.add_argument("--variants", metavar="LIST", help="such as full,no_global or full:steps=2,tile=256,bicubic")
@@ -223,7 +223,9 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
 def _source_name(options: argparse.Namespace) -> str:
     """What the run directory is called by default: the suite, or the clips' folder or file without its suffix."""
     if options.suite:
-        return str(options.suite)
+        from benchmarks.suites import suite_name
+
+        return suite_name(options.suite)
     path: Path = (options.lq or options.gt).resolve()
     return path.stem if path.is_file() else path.name
 

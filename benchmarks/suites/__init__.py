@@ -1,7 +1,8 @@
 """Suites of clips by name.
 
-Every YAML file in this folder is a suite. A package adds one through an entry point in the group `patchvsr.suites`
-whose object is the `pathlib.Path` of such a file, or a function `(data_root, frames, scale) -> list[SuiteClip]`.
+Every YAML file in this folder is a suite, and the path of any other such file stands wherever a name does. A package
+adds one by name through an entry point in the group `patchvsr.suites` whose object is the `pathlib.Path` of such a
+file, or a function `(data_root, frames, scale) -> list[SuiteClip]`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from patchvsr.registry import Registry
 if TYPE_CHECKING:
     from benchmarks.suites.definition import Definition
 
-__all__ = ["SuiteClip", "definition_of", "load_folders", "load_suite", "suites"]
+__all__ = ["SuiteClip", "definition_of", "load_folders", "load_suite", "suite_name", "suites"]
 
 SuiteLoader = Callable[[Path | None, int | None, float | None], list[SuiteClip]]
 suites: Registry[SuiteLoader | Path] = Registry("suites")
@@ -27,20 +28,47 @@ for _file in sorted(Path(__file__).parent.glob("*.yaml")):
     suites.register(_file.stem)(_file)
 
 
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
+def suite_name(name: str) -> str:
+    """What a suite is called in files and records, given its name or the path of its YAML file."""
+    return Path(name).stem if _is_file(name) else name
+
+
 def definition_of(name: str) -> Definition | None:
-    """What a suite's YAML file says; None for a suite that a function makes.
+    """What a suite's YAML file says, by the suite's name or the file's path; None for a suite that a function makes.
 
     Raises:
-        UserError: the suite is unknown (the message gives the nearest names), or its file is wrong.
+        UserError: the suite is unknown (the message gives the nearest names), or its file is wrong or has the name of
+            another suite.
     """
+    if _is_file(name):
+        return _of_file(Path(name))
     if name not in suites:
-        raise UserError(f"unknown suite '{name}'{nearest(name, suites)}")
+        raise UserError(f"unknown suite '{name}'{nearest(name, suites)}; or give the path of a YAML file")
     entry = suites.get(name)
     if not isinstance(entry, os.PathLike):
         return None
     from benchmarks.suites.definition import read_definition
 
     return read_definition(Path(entry))
+
+
+def _of_file(path: Path) -> Definition:
+    from benchmarks.suites.definition import read_definition
+
+    if not path.is_file():
+        raise UserError(f"there is no suite file '{path}'; give the path of a YAML file, or one of {', '.join(suites)}")
+    definition = read_definition(path)
+    known = suites.get(definition.suite) if definition.suite in suites else path
+    if not isinstance(known, os.PathLike) or not Path(known).samefile(path):
+        raise UserError(
+            f"suite file '{path}' is called '{definition.suite}' as another suite is, which its results would be taken "
+            "for; rename the file"
+        )
+    return definition
 
 
 def load_suite(
@@ -53,7 +81,7 @@ def load_suite(
     """The clips of a suite, with nothing read of them yet but what their sizes need.
 
     Args:
-        name: of the suite.
+        name: of the suite, or the path of its YAML file.
         data_root: folder with the suite's official or own data; None for what the suite embeds.
         frames: use the first so many of each clip; None for the suite's own number.
         scale: another scale than the suite's own.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.frames import whole
-from benchmarks.suites import SuiteClip, definition, load_folders, load_suite, suites
+from benchmarks.suites import SuiteClip, definition, definition_of, load_folders, load_suite, suite_name, suites
 from benchmarks.suites.cache import cached_frame, frame_path
 from benchmarks.suites.clip import checked_scale
 from benchmarks.suites.definition import load_definition, read_definition
@@ -146,7 +146,10 @@ def test_unknown_suite_names_the_nearest() -> None:
         load_suite("4k", scale=0.5)
 
 
-def test_a_suite_can_be_a_yaml_path_or_a_function(tmp_path: Path, tiny_scene: type[TinyScene]) -> None:
+def test_a_suite_can_be_a_yaml_path_or_a_function(
+    tmp_path: Path, tiny_scene: type[TinyScene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suites, "_entries", dict(suites._entries))
     suites.register("mine-yaml")(suite_file(tmp_path, RENDERED))
     suites.register("mine-function")(lambda root, frames, scale: load_suite("mine-yaml", root, frames, scale))
     for _ in range(2):
@@ -168,6 +171,20 @@ def test_a_suite_can_be_a_yaml_path_or_a_function(tmp_path: Path, tiny_scene: ty
 def test_wrong_suite_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_yaml(suite_file(tmp_path, text), None, None, None)
+
+
+def test_a_suite_file_stands_where_a_name_does(tmp_path: Path, tiny_scene: type[TinyScene]) -> None:
+    path = suite_file(tmp_path, RENDERED)
+    assert suite_name(str(path)) == "mine" and suite_name("4k") == "4k"
+    (found,) = load_suite(str(path))
+    assert (found.suite, found.name, found.frames) == ("mine", "r", 3)
+    assert definition_of(str(path)).description == "mine"
+    with pytest.raises(UserError, match="there is no suite file '.*other.yaml'; give the path of a YAML file, or one"):
+        load_suite(str(tmp_path / "other.yaml"))
+    same = path.rename(tmp_path / "vid4.yaml")
+    with pytest.raises(UserError, match="is called 'vid4' as another suite is"):
+        load_suite(str(same))
+    assert definition_of(str(suites.get("vid4"))).suite == "vid4"
 
 
 def test_folder_entries_are_read_from_the_data_root(tmp_path: Path) -> None:
