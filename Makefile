@@ -8,6 +8,7 @@ TOLERANCE ?= 1.25
 THREADS ?= 1
 TESTS ?= 2
 GATE ?= runs/golden
+GT ?= runs/GT
 GOLDEN ?= benchmarks/golden/nano.json
 
 bin := $(VENV)/bin
@@ -22,7 +23,7 @@ sse := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install bench gate golden test test-slow perf perf-check lint clean
+.PHONY: help install bench gate golden results test test-slow perf perf-check lint clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +52,22 @@ golden: $(stamp)  ## Make $(GOLDEN) anew, after a change that is meant to change
 	$(call golden_run,OMP_NUM_THREADS=2 $(avx2),$(GATE)-avx2-2)
 	$(call golden_run,OMP_NUM_THREADS=1 $(sse),$(GATE)-sse-1)
 	$(bin)/python -m benchmarks.regress $(addprefix $(GATE)-,1 2 avx2-1 avx2-2 sse-1) --against $(GOLDEN) --update
+
+# $(GT) is made by benchmarks.holdout, see docs/results/README.md; what has run already is not run again.
+results: $(stamp)  ## Studies and the main table on the clips of GT, and their pages in docs/results
+	set -e; for study in components modulation steps position; do \
+		$(bin)/python -m ablations.run $$study --gt $(GT) --degradation bicubic --no-mlflow \
+			$$(test $$study != position || echo --without rope_offset); \
+		$(bin)/python -m reports.build runs/studies/$$study --no-html --dpi 100 --tables studies,claims \
+			--figures pareto,ranks,seams --title "Study: $$study" --out runs/reports/$$study; done
+	$(bin)/python -m benchmarks.run --gt $(GT) --degradation bicubic --no-mlflow --fetch --out runs/main \
+		--metrics psnr,ssim,lpips,niqe,consistency,grid,seam,seconds \
+		--variants bicubic,basicvsr:weights=vimeo_bi,realesrgan,no_diffusion,fast,shifted,full
+	$(bin)/python -m reports.build runs/main --no-html --dpi 100 --tables quantitative,efficiency,protocols \
+		--figures pareto,ranks,seams --title "Main comparison" --out runs/reports/main
+	set -e; for page in components modulation steps position main; do \
+		sed -e "s#(figures/#($$page/#" -e '/^Every number/d' runs/reports/$$page/report.md > docs/results/$$page.md; \
+		mkdir -p docs/results/$$page; cp runs/reports/$$page/figures/*.png docs/results/$$page; done
 
 # Processes of one thread each: small networks gain little from a second thread, and much from a second process.
 test: $(stamp)  ## The quick tests, in TESTS processes

@@ -5,6 +5,8 @@ from benchmarks.plan import Plan
 from benchmarks.records import Results
 from benchmarks.store import Result, Score, Store
 
+MANY = 4
+"""Of one remark, so many lines at most."""
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→1"}
 
 
@@ -59,12 +61,18 @@ def notes(plan: Plan, results: Results) -> list[str]:
 
 def remarks(plan: Plan, results: Results) -> list[str]:
     """What upscalers told of clips, before or after their work, that a reader of the table should know."""
-    lines: list[str] = []
+    told: dict[str, list[str]] = {}
     for item in plan.items:
         variant, clip, result = item.variant, item.clip.clip.name, results.get(item.hash)
-        notes = [variant.accepted[clip].get("note"), None if result is None else result.note]
-        lines += [f"- {variant.text} on {clip}: {note}" for note in notes if note]
-    return lines
+        for note in (variant.accepted[clip].get("note"), None if result is None else result.note):
+            if note:
+                told.setdefault(note, []).append(f"{variant.text} on {clip}")
+    return [f"- {where}: {note}" for note, places in told.items() for where in _shown(places)]
+
+
+def _shown(places: list[str]) -> list[str]:
+    """What a remark is about: each by name, or how many where they are many."""
+    return places if len(places) <= MANY else [f"{len(places)} outputs, the first {places[0]}"]
 
 
 def of_directory(plan: Plan, store: Store) -> list[str]:

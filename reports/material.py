@@ -54,7 +54,18 @@ def collect(
     if unknown := [variant for variant in labels or {} if variant not in present]:
         raise UserError(f"--label names '{unknown[0]}', which no run has; they have {', '.join(sorted(present))}")
     rows = [row for path in costs for row in _read_costs(path)]
-    return Material(evidence=evidence, studies=studies, labels=labels or {}, costs=rows)
+    named = {**_arms(studies), **(labels or {})}
+    return Material(evidence=evidence, studies=studies, labels=named, costs=rows)
+
+
+def _arms(studies: Sequence[StudyResult]) -> dict[str, str]:
+    """What the studies call their arms, where they agree and no seed has to be told apart."""
+    found: dict[str, set[str]] = {}
+    for study in studies:
+        for label, texts in study.arms.items():
+            for number, text in enumerate(texts):
+                found.setdefault(text, set()).add(label if len(texts) == 1 else f"{label} (seed {number})")
+    return {text: names.pop() for text, names in found.items() if len(names) == 1}
 
 
 def _read_costs(path: Path) -> list[dict[str, str]]:

@@ -65,7 +65,7 @@ def _claims(study: StudyResult) -> Table:
             Row(
                 label=_claim_text(claim),
                 group=one["outcome"] if len(study.runs) == 1 else f"{one['outcome']} ({one['data']})",
-                entries={column.key: Entry(value=values[column.key]) for column in columns},
+                entries={column.key: _entry(column, values[column.key]) for column in columns},
             )
         )
     return Table(
@@ -76,6 +76,11 @@ def _claims(study: StudyResult) -> Table:
         rows=rows,
         first="claim",
     )
+
+
+def _entry(column: Column, value: float | None) -> Entry:
+    small = column.key == "p" and value is not None and value < 10**-column.digits
+    return Entry(value=value, printed=f"<{10**-column.digits:.{column.digits}f}" if small else None)
 
 
 def _claim_text(claim: dict[str, object]) -> str:
