@@ -80,13 +80,14 @@ class Work:
 
     def settle(self, item: WorkItem, wait: bool) -> Outcome | None:
         """The item's outcome; None if another process is at it and there is no wish to wait."""
-        self.progress(item, 0.0)
         result = self.store.load(item.hash)
         if result is not None and self._is_done(item, result):
+            self.progress(item, 0.0)
             return item, result, "kept"
         lock = self.store.acquire(item.hash, wait)
         if lock is None:
             return None
+        self.progress(item, 0.0)
         try:
             return self.known(item) or (item, self._made(item), "run")
         finally:

@@ -45,11 +45,12 @@ Clock = Callable[[], float]
 
 
 class Eta:
-    """Counts a plan's items, which run one after another, and estimates the time of those to come.
+    """Counts a plan's items and estimates the time of those to come.
 
     A variant's time is taken as proportional to the pixels that it makes. It is known once an item of it has run well
     here; in the time of the whole run, the rate of all measured items stands in until then. Items kept from an earlier
     run, taken from another one or failed say nothing about time; those only scored again count where none has run.
+    As many items as were at hand when progress was last told of are taken to run side by side to the end.
 
     Args:
         plan: what is run.
@@ -64,19 +65,21 @@ class Eta:
         for item in plan.items:
             self._pixels_left[item.variant.text] += _pixels(item)
         self._measured: dict[str, dict[str, tuple[float, float]]] = {"run": {}, "rescored": {}}
-        self._at_hand: tuple[WorkItem, float, float] | None = None
+        self._at_hand: dict[str, tuple[WorkItem, float, float]] = {}
+        self._side_by_side = 1
 
     def progress(self, item: WorkItem, share: float) -> None:
         """An item is begun (share 0), or so much of it is finished. A share of 0 begins it anew."""
         begun = self._begun(item)
-        self._at_hand = item, self._clock() if share == 0 or begun is None else begun, share
+        self._at_hand[item.hash] = item, self._clock() if share == 0 or begun is None else begun, share
+        self._side_by_side = len(self._at_hand)
 
     def done(self, item: WorkItem, result: Result, how: str) -> float | None:
         """The seconds that an item took since it was begun, None if nobody told that it was."""
         begun = self._begun(item)
         seconds = None if begun is None else self._clock() - begun
         variant = item.variant.text
-        self._at_hand = None
+        self._at_hand.pop(item.hash, None)
         self._done[variant] += 1
         self._pixels_left[variant] -= _pixels(item)
         if seconds is not None and result.status == "ok" and how in self._measured:
@@ -93,10 +96,8 @@ class Eta:
         return self._done.total() if variant is None else self._done[variant]
 
     def share(self, variant: str | None = None) -> float:
-        """Finished share, 0..1, of the item at hand if it is one of them; else 0."""
-        if self._at_hand is None or variant not in (None, self._at_hand[0].variant.text):
-            return 0.0
-        return self._at_hand[2]
+        """Finished shares, 0..1 each, of those of them that are at hand, in all."""
+        return sum((share for item, _, share in self._at_hand.values() if variant in (None, item.variant.text)), 0.0)
 
     def seconds(self, variant: str | None = None) -> float | None:
         """Seconds until the last of them is done; None where no item says how long one takes."""
@@ -108,12 +109,12 @@ class Eta:
             rate = other if rate is None else rate
             if rate is None:
                 return None
-            finished = self.share(name) * _pixels(self._at_hand[0]) if self._at_hand is not None else 0.0
-            left += rate * (self._pixels_left[name] - finished)
-        return left
+            at_hand = [one for one in self._at_hand.values() if one[0].variant.text == name]
+            left += rate * (self._pixels_left[name] - sum(share * _pixels(item) for item, _, share in at_hand))
+        return left / self._side_by_side
 
     def _begun(self, item: WorkItem) -> float | None:
-        return self._at_hand[1] if self._at_hand is not None and self._at_hand[0].hash == item.hash else None
+        return self._at_hand[item.hash][1] if item.hash in self._at_hand else None
 
     def _rate(self, variant: str | None) -> float | None:
         """Seconds a pixel, of items that ran, or else of items that were scored again."""

@@ -1,4 +1,4 @@
-"""Where a run's items are worked on: processes on this machine (`local`) or a Ray cluster (`cluster`)."""
+"""Where a run's items are worked on: processes on this machine (`local`) or a Ray cluster (`distribute`)."""
 from __future__ import annotations
 
 import argparse
@@ -56,7 +56,7 @@ def executor(
         plan, request, store, how: of this run.
     """
     if cluster is not None:
-        from benchmarks.executors.cluster import execute_on
+        from benchmarks.executors.distribute import execute_on
 
         with cluster:
             yield lambda progress: execute_on(cluster, plan, request, store, progress, how)

@@ -1,40 +1,21 @@
-"""A run on an existing Ray cluster: `--executor ray`.
-
-The run directory stays with the process that was started: it plans, holds the locks, takes what is there already and
-records, as ever. What has to be made goes to Ray as a task for each item, and comes back as a record and frames: nodes
-need no folder in common. A task whose worker is lost is sent again; what a method does wrong is recorded and not tried
-again.
-"""
+"""The connection to an existing Ray cluster: tasks sent, their parts taken, progress told; all that knows of Ray."""
 from __future__ import annotations
 
 import logging
 import os
 import socket
-import sys
-import time
-from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
 
-from filelock import FileLock
-
-from benchmarks.execute import Execution, Outcome, Work
 from benchmarks.executors.worker import Job, Part, reporter, work
-from benchmarks.item import Progress
-from benchmarks.plan import Plan, Request, WorkItem
-from benchmarks.store import Result, Store, parse_result, writing
-from patchvsr.devices import dtype_name
 from patchvsr.errors import UserError
 
-RETRIES = 3
-"""How often an item is sent again after its worker was lost."""
-AHEAD = 2
-"""Tasks that are sent, as a multiple of those that the cluster can run at once."""
 _ANSWER = 5.0
-"""Seconds that a head has to accept a connection."""
+"""Seconds that a head has to accept a connection, and then to answer."""
+_PATIENCE = 60.0
+"""Seconds that this machine's own part of the cluster has to answer."""
 _SENT = 8
 """Parts of an output that may wait to be fetched from a worker."""
 
@@ -73,18 +54,6 @@ class Needs:
         return {name: float(amount) for name, amount in named.items() if amount}
 
 
-@dataclass(slots=True, kw_only=True)
-class _Flight:
-    """An item that is being made elsewhere: its lock, its task, and what has come of it."""
-
-    item: WorkItem
-    lock: FileLock
-    parts: Any
-    losses: int = 0
-    result: Result | None = None
-    folder: Path = field(default_factory=Path)
-
-
 class Cluster:
     """A connection to a Ray cluster, for the length of a `with` block.
 
@@ -99,7 +68,7 @@ class Cluster:
     def __init__(self, address: str | None, needs: Needs) -> None:
         self.needs = needs
         self._ray = _connect(address or os.environ.get("RAY_ADDRESS") or "auto")
-        self.slots = self._count_slots()
+        self._check()
 
     def __enter__(self) -> Cluster:
         ray = self._ray
@@ -122,20 +91,31 @@ class Cluster:
 
     def send(self, job: Job) -> Any:
         """Start the task of a job; `ready` and `take` understand what is returned."""
-        return self._task.remote(job, self._board)
+        with _connected():
+            return self._task.remote(job, self._board)
 
     def ready(self, tasks: list[Any], seconds: float) -> list[Any]:
-        """Those of the tasks that have a part to take, or have ended."""
-        return list(self._ray.wait(tasks, num_returns=len(tasks), timeout=seconds, fetch_local=False)[0])
+        """Those of the tasks that have a part to take, or have ended; waits until one has."""
+        with _connected():
+            if not self._ray.wait(tasks, timeout=seconds, fetch_local=False)[0]:
+                return []
+            return list(self._ray.wait(tasks, num_returns=len(tasks), timeout=0, fetch_local=False)[0])
 
     def take(self, task: Any) -> Part | None:
         """The next part; None after the last.
 
         Raises:
             Lost: the worker is gone.
-            UserError: the worker's node does not see what this one does.
+            UserError: the worker's node does not see what this one does, or Ray cannot start a worker.
         """
-        from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+        from ray.exceptions import (
+            NodeDiedError,
+            ObjectLostError,
+            OutOfMemoryError,
+            RayError,
+            RayTaskError,
+            WorkerCrashedError,
+        )
 
         try:
             part: Part = self._ray.get(next(task))
@@ -146,8 +126,10 @@ class Cluster:
             raise (error.cause if isinstance(error.cause, UserError) else error) from None
         except OutOfMemoryError as error:
             raise Lost(_first_line(error), out_of_memory=True) from error
-        except RayError as error:
+        except (WorkerCrashedError, NodeDiedError, ObjectLostError) as error:
             raise Lost(f"{type(error).__name__}: {_first_line(error)}") from error
+        except RayError as error:
+            raise _broken(error) from error
 
     def cancel(self, task: Any) -> None:
         """End a task, and its worker where it does not end on its own."""
@@ -156,19 +138,28 @@ class Cluster:
 
     def shares(self) -> dict[str, float]:
         """Item hash to the finished share of its upscaling, of those that have reported since the last call."""
-        found: dict[str, float] = self._ray.get(self._board.take.remote())
+        with _connected():
+            found: dict[str, float] = self._ray.get(self._board.take.remote(), timeout=_PATIENCE)
         return found
 
-    def _count_slots(self) -> int:
+    def slots(self) -> int:
+        """Tasks that the nodes that are there now could run at once, were they otherwise idle."""
         needed = self.needs.resources()
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        fits = [min(int(node.get(name, 0) // amount) for name, amount in needed.items()) for node in nodes]
-        if not any(fits):
-            best = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needed}
-            self._ray.shutdown()
-            raise UserError(f"no node of the Ray cluster has {_amounts(needed)} for a task (the most that one has: "
-                            f"{_amounts(best)}); ask for less with --task, or add a node")  # fmt: skip
-        return sum(fits)
+        with _connected():
+            nodes = self._nodes()
+        return sum(min(int(node.get(name, 0) // amount) for name, amount in needed.items()) for node in nodes)
+
+    def _nodes(self) -> list[dict[str, float]]:
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _check(self) -> None:
+        if self.slots():
+            return
+        needed, nodes = self.needs.resources(), self._nodes()
+        best = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needed}
+        self._ray.shutdown()
+        raise UserError(f"no node of the Ray cluster has {_amounts(needed)} for a task (the most that one has: "
+                        f"{_amounts(best)}); ask for less with --task, or add a node")  # fmt: skip
 
 
 class Lost(Exception):
@@ -197,162 +188,22 @@ def _task(job: Job, board: Any) -> Iterator[Part]:
     yield from work(job, reporter(lambda share: board.put.remote(job.hash, share)))
 
 
-def execute_on(
-    cluster: Cluster, plan: Plan, request: Request, store: Store, progress: Progress, how: Execution
-) -> Iterator[Outcome]:
-    """As `benchmarks.execute.execute`, with the items that have to be made on a cluster.
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Turn what Ray raises when the cluster, or this machine's part of it, is gone into a sentence."""
+    from ray.exceptions import RayError
 
-    Yields:
-        Each item as it is settled, in whatever order they come back.
-
-    Raises:
-        UserError: a node does not see what this one does, or the cluster is gone. What is finished is recorded.
-    """
-    run = _Run(cluster, plan, request, store, progress, how)
     try:
-        yield from run.outcomes()
-    finally:
-        run.end()
+        yield
+    except RayError as error:
+        raise _broken(error) from error
 
 
-class _Run:
-    """One run: what waits, and what is in the air."""
-
-    def __init__(
-        self, cluster: Cluster, plan: Plan, request: Request, store: Store, progress: Progress, how: Execution
-    ) -> None:
-        self.cluster, self.plan, self.store, self.progress = cluster, plan, store, progress
-        self.request = replace(request, device=plan.device.type, dtype=dtype_name(plan.dtype))
-        self.work = Work(plan, store, progress, how)
-        self.metrics = tuple(name for name, metric in plan.metrics.items() if metric.available() is None)
-        self.by_hash = {item.hash: item for item in plan.items}
-        self.flying: list[_Flight] = []
-
-    def outcomes(self) -> Iterator[Outcome]:
-        waiting, busy = deque(self.plan.items), deque[WorkItem]()
-        while waiting or busy or self.flying:
-            while waiting and len(self.flying) < self.cluster.slots * AHEAD:
-                outcome = self._begin(item := waiting.popleft())
-                if outcome == "busy":
-                    busy.append(item)
-                elif outcome != "sent":
-                    yield outcome
-                    if self.work.stops(outcome[1]):
-                        return
-            for outcome in self._land():
-                yield outcome
-                if self.work.stops(outcome[1]):
-                    return
-            if not waiting:  # another run may be through with what it had locked
-                waiting, busy = busy, deque()
-
-    def _begin(self, item: WorkItem) -> Outcome | Literal["sent", "busy"]:
-        """An item's outcome, unless it had to be sent or another process works on it."""
-        lock = self.store.acquire(item.hash, wait=False)
-        if lock is None:
-            return "busy"
-        try:
-            outcome = self.work.known(item)
-            if outcome is None:
-                self.flying.append(_Flight(item=item, lock=lock, parts=self.cluster.send(self._job(item))))
-                return "sent"
-        except BaseException:
-            lock.release()
-            raise
-        lock.release()
-        return outcome
-
-    def _job(self, item: WorkItem) -> Job:
-        return Job(
-            request=self.request,
-            variant=item.variant.text,
-            clip=item.clip.clip.name,
-            key=item.key,
-            hash=item.hash,
-            metrics=self.metrics,
-            folder=os.getcwd(),
-            threads=self.cluster.needs.cpus,
-        )
-
-    def _land(self) -> Iterator[Outcome]:
-        """What has come back by now; waits a little where nothing has."""
-        if not self.flying:
-            time.sleep(1.0)
-            return
-        ready = self.cluster.ready([flight.parts for flight in self.flying], 1.0)
-        for digest, share in self.cluster.shares().items():
-            self.progress(self.by_hash[digest], share)
-        for flight in [flight for flight in self.flying if flight.parts in ready]:
-            try:
-                part = self.cluster.take(flight.parts)
-            except Lost as error:
-                if (given_up := self._lost(flight, error)) is None:
-                    continue
-                self.store.save(given_up)
-                yield self._arrived(flight, given_up)
-                continue
-            if part is not None:
-                self._keep(flight, part)
-                continue
-            assert flight.result is not None
-            if flight.result.output is not None:
-                self.store.publish(flight.folder, self.store.root / flight.item.output)
-            self.store.save(flight.result)
-            self.work.keep(flight.result)
-            yield self._arrived(flight, flight.result)
-
-    def _keep(self, flight: _Flight, part: Part) -> None:
-        """Write one part of an output where the frames lie until all are there."""
-        if isinstance(part, str):
-            flight.result = parse_result(part)
-            output = self.store.root / flight.item.output
-            self.store.make_room(flight.item.hash, output)
-            flight.folder = self.store.unfinished(output)
-            if flight.result.output is not None:
-                with writing(self.store.root):
-                    flight.folder.mkdir(parents=True)
-            return
-        name, data = part
-        with writing(self.store.root):
-            (flight.folder / name).write_bytes(data)
-
-    def _lost(self, flight: _Flight, error: Lost) -> Result | None:
-        """Send the item again; the record of its failure once that was done often enough, or was for memory."""
-        item, flight.losses = flight.item, flight.losses + 1
-        if flight.result is not None:
-            self.store.discard(flight.folder)
-        flight.result = None
-        if not error.out_of_memory and flight.losses <= RETRIES:
-            what = f"the worker of '{item.variant.text}' on '{item.clip.clip.name}' was lost ({error})"
-            print(f"{what}; the item is sent again ({flight.losses} of {RETRIES})", file=sys.stderr)
-            flight.parts = self.cluster.send(self._job(item))
-            return None
-        what = "Ray ended its worker for want of memory" if error.out_of_memory else "its worker was lost each time"
-        return Result(
-            hash=item.hash,
-            key=item.key,
-            suite=item.clip.clip.suite,
-            clip=item.clip.clip.name,
-            variant=item.variant.text,
-            seed=item.seed,
-            weights=item.variant.weights.status,
-            status="oom" if error.out_of_memory else "failed",
-            message=f"{what} ({error})",
-        )
-
-    def _arrived(self, flight: _Flight, result: Result) -> Outcome:
-        self.flying.remove(flight)
-        flight.lock.release()
-        return flight.item, result, "run"
-
-    def end(self) -> None:
-        """Cancel what is in the air, and leave nothing half-written."""
-        for flight in self.flying:
-            self.cluster.cancel(flight.parts)
-            if flight.result is not None:
-                self.store.discard(flight.folder)
-            flight.lock.release()
-        self.flying = []
+def _broken(error: Exception) -> UserError:
+    return UserError(
+        f"the Ray cluster no longer runs the items ({type(error).__name__}: {_first_line(error)}); see that it is up "
+        "and what its logs say: what is finished is kept, and the same command goes on from there"
+    )
 
 
 def _connect(address: str) -> Any:
@@ -366,17 +217,28 @@ def _connect(address: str) -> Any:
     if "://" in address:
         raise UserError(f"'{address}' is a Ray Client address; start the run on a node of the cluster, with HOST:PORT")
     if address != "auto":
-        host, _, port = address.rpartition(":")
         try:
-            socket.create_connection((host, int(port)), _ANSWER).close()
+            _probe(address)
         except (OSError, ValueError, OverflowError) as error:
             raise UserError(f"no Ray head answers at '{address}' ({error}); {advice}") from error
     passed = {name: value for name, value in os.environ.items() if name.startswith("PATCHVSR_")}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": passed})
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, SystemExit) as error:
         raise UserError(f"no connection to a Ray cluster at '{address}' ({_first_line(error)}); {advice}") from error
     return ray
+
+
+def _probe(address: str) -> None:
+    """Raise OSError or ValueError unless an HTTP/2 server, such as a head, answers there with its settings.
+
+    Ray itself waits two minutes for whatever accepts a connection, and then ends the process.
+    """
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), _ANSWER) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4" + bytes(5))
+        if connection.recv(9, socket.MSG_WAITALL)[3:4] != b"\4":
+            raise OSError("something else answers there")
 
 
 def _first_line(error: BaseException) -> str:

@@ -82,6 +82,7 @@ def work(job: Job, report: Callable[[float], None]) -> Iterator[Part]:
             "run was started on; install the same versions and copy the same data there"
         )
     _check_metrics(plan, job.metrics)
+    report(0.0)
     if not _warm.issuperset(plan.metrics):
         warm_up(plan.metrics)
         _warm.update(plan.metrics)
