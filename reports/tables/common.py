@@ -46,11 +46,12 @@ def _basis(evidence: Evidence, setting: str, variants: Sequence[str], metrics: S
     cells = [evidence.cell(setting, variant, metric) for variant in variants for metric in metrics]
     sources = max((cell.sources for cell in cells), default=0)
     seeds = {item.seed for cell in cells for items in cell.items.values() for item in items}
-    clip_words = "one clip" if len(clips) == 1 else f"{len(clips)} clips"
+    clip_words = "One clip" if len(clips) == 1 else f"{len(clips)} clips"
     over = f"{sources} sources" if sources < len(clips) else "clips"
     means = "" if len(clips) == 1 else f", means over {over}"
     run = next(run for run in evidence.runs if run.setting == setting)
-    return f"{setting}: {clip_words}{means}; {run.description['dtype']}, seed {', '.join(map(str, sorted(seeds)))}."
+    drawn = ", ".join(map(str, sorted(seeds)))
+    return f"{clip_words} of {setting}{means}; {run.description['dtype']}, seed {drawn}."
 
 
 def _marking(evidence: Evidence, setting: str) -> str:
