@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
+from math import isfinite, log
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -157,10 +157,17 @@ class Evidence:
         )
 
     def paired(self, setting: str, metric: str, first: str, second: str, interval: Interval = "t") -> Paired | None:
-        """Two variants clip by clip; None unless both have the metric on the same clips, and on some."""
+        """Two variants clip by clip; None unless both have the metric on the same clips, and on some.
+
+        Of a metric that is best at 1, the distances |log value| are compared; None where a value is not above 0.
+        """
         ones, others = self.values(setting, first, metric), self.values(setting, second, metric)
         if not ones or ones.keys() != others.keys():
             return None
+        if self.direction(metric) == "one":
+            if min(*ones.values(), *others.values()) <= 0:
+                return None
+            ones, others = _distances(ones), _distances(others)
         return paired(ones, others, {clip: source_of(clip) for clip in ones}, interval)
 
     @cached_property
@@ -255,6 +262,10 @@ def value_of(item: Item, metric: str) -> float | None:
     """The item's value of a metric, None unless there is a finite one."""
     score = item.scores.get(metric)
     return None if score is None or score.value is None or not isfinite(score.value) else score.value
+
+
+def _distances(values: Mapping[str, float]) -> dict[str, float]:
+    return {clip: abs(log(value)) for clip, value in values.items()}
 
 
 def _lack(item: Item | None, metric: str) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from benchmarks.metrics import Direction
-from benchmarks.statistics import LEVEL, holm
+from benchmarks.statistics import LEVEL, Paired, holm
 from reports.evidence import Evidence
 from reports.table import Column, Entry, Mark
 
@@ -44,7 +44,8 @@ def marks(evidence: Evidence, setting: str, metric: str, variants: Sequence[str]
     """The best and the second of a column: each only where its paired difference from the next can be told apart.
 
     The two comparisons (best with second, second with third) are corrected together (Holm). Nothing is marked in a
-    column of cost, of a metric whose direction nobody knows, or over a single source.
+    column of cost, of a metric whose direction nobody knows, or over a single source. Of metrics that are best at 1 the
+    mean alone decides the rank, so the distances from 1 must agree with it: a mean of 1.00 may stand for 0.8 and 1.2.
     """
     direction = evidence.direction(metric)
     means = {variant: evidence.cell(setting, variant, metric).mean for variant in variants}
@@ -60,8 +61,13 @@ def marks(evidence: Evidence, setting: str, metric: str, variants: Sequence[str]
     return {
         place[1]: place[0]
         for place, one, p in zip(places, found, corrected, strict=True)
-        if one is not None and one.distinguishable and p <= 1 - LEVEL
+        if one is not None and p <= 1 - LEVEL and _better(one, direction)
     }
+
+
+def _better(found: Paired, direction: Direction) -> bool:
+    """The first of a pair, beyond doubt."""
+    return found.distinguishable and (found.difference > 0) == (direction == "higher")
 
 
 def rank_key(direction: Direction, value: float) -> float:
