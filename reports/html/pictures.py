@@ -179,10 +179,10 @@ class _Maker:
             addresses.append(f"{folder}/{index:08}.png")
             write_png(frame, self.out / addresses[-1])
             if index == self.shown[0]:
-                size = write_preview(frame, self.out / folder / "preview.webp")
+                size = write_preview(frame, self.out / folder / "preview.jpg")
         rows, columns = self._write(slices, folder)
         return Picture(
-            name=kind, kind=kind, frames=addresses, rows=rows, columns=columns, preview=f"{folder}/preview.webp",
+            name=kind, kind=kind, frames=addresses, rows=rows, columns=columns, preview=f"{folder}/preview.jpg",
             preview_size=size,
         )  # fmt: skip
 
@@ -194,7 +194,7 @@ class _Maker:
             folder = self.folder / slug(item.variant)
             slices = self._slices()
             (first,) = take(self._checked(paths), self.shown[:1], slices, self.span)
-            size = write_preview(first, self.out / folder / "preview.webp")
+            size = write_preview(first, self.out / folder / "preview.jpg")
             rows, columns = self._write(slices, folder)
             addresses = [f"{folder}/{index:08}.png" for index in self.shown]
             for index, address in zip(self.shown, addresses, strict=True):
@@ -203,7 +203,7 @@ class _Maker:
             return Picture(name=item.variant, kind="output", cuts=cuts, absent=str(error))
         return Picture(
             name=item.variant, kind="output", frames=addresses, rows=rows, columns=columns, cuts=cuts,
-            preview=f"{folder}/preview.webp", preview_size=size,
+            preview=f"{folder}/preview.jpg", preview_size=size,
         )  # fmt: skip
 
     def _slices(self) -> Slices | None:

@@ -123,7 +123,7 @@ def sheet_of(table: Table, records: Records) -> Sheet:
     return Sheet(
         name=slug(table.name),
         title=table.title,
-        caption=table.caption,
+        caption=table.caption.removeprefix(f"{table.title}. "),  # the title stands above it
         first=table.first,
         heads=heads,
         groups=groups,

@@ -20,7 +20,18 @@ from reports.html import build_html
 from reports.html.media import Slices, evenly, positions, take, write_preview
 from reports.html.pictures import Limits
 from reports.html.sheets import number
-from tests.reports.html_site import CLIPS, COMMAND, FRAMES, LABEL, VARIANTS, clip_page, item_of, make_run, make_site
+from tests.reports.html_site import (
+    CLIPS,
+    COMMAND,
+    FRAMES,
+    LABEL,
+    VARIANTS,
+    change,
+    clip_page,
+    item_of,
+    make_run,
+    make_site,
+)
 
 
 class Page(HTMLParser):
@@ -234,6 +245,15 @@ def test_a_folder_of_something_else_is_left_alone_and_an_earlier_report_replaced
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "site"]
 
 
+def test_reservations_are_on_every_page(copy: Path, tmp_path: Path) -> None:
+    for record in (copy / "items").glob("*.json"):
+        change(record, weights="untrained")
+    evidence = gather([copy], ["untrained", "incomplete"])
+    site = build_html(evidence, [], [], tmp_path / "site", COMMAND).parent
+    for path in site.rglob("*.html"):
+        assert "The weights of 'bicubic' and 'lanczos' were never trained." in Page(path).texts["li"]
+
+
 def test_an_empty_run_is_refused(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for record in (copy / "items").glob("*.json"):
         record.unlink()
@@ -265,8 +285,8 @@ def test_taking_reads_no_further_than_needed() -> None:
 
 
 def test_previews_of_any_shape(tmp_path: Path) -> None:
-    assert write_preview(np.zeros((2, 4000, 3), np.uint8), tmp_path / "a.webp") == (240, 1)
-    assert write_preview(np.zeros((5, 7, 3), np.uint8), tmp_path / "b.webp") == (7, 5)
+    assert write_preview(np.zeros((2, 4000, 3), np.uint8), tmp_path / "a.jpg") == (240, 1)
+    assert write_preview(np.zeros((5, 7, 3), np.uint8), tmp_path / "b.jpg") == (7, 5)
 
 
 def test_numbers_have_four_digits() -> None:

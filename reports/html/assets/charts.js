@@ -183,11 +183,12 @@
     redraw();
   }
 
+  /* Not before it is seen: parsing the library takes long enough to be felt while something else is scrolled. */
   const watch = new IntersectionObserver((entries) => {
     entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
       watch.unobserve(entry.target);
       draw(entry.target);
     });
-  }, { rootMargin: "200px" });
+  });
   document.querySelectorAll("[data-chart]").forEach((box) => watch.observe(box));
 })();

@@ -69,7 +69,7 @@
       box.addEventListener("change", () => table.classList.toggle("with-intervals", box.checked));
       bar.append(Report.make("label", {}, box, " 95 % intervals"));
     }
-    if (bar.childNodes.length) sheet.prepend(bar);
+    if (bar.childNodes.length) sheet.querySelector(".scroll").before(bar);
   }
 
   document.querySelectorAll("[data-sheet]").forEach(equip);
