@@ -156,12 +156,19 @@ class Evidence:
             items=items,
         )
 
-    def paired(self, setting: str, metric: str, first: str, second: str, interval: Interval = "t") -> Paired | None:
-        """Two variants clip by clip; None unless both have the metric on the same clips, and on some.
+    def paired(
+        self, setting: str, metric: str, first: str | Sequence[str], second: str | Sequence[str],
+        interval: Interval = "t",
+    ) -> Paired | None:  # fmt: skip
+        """Two variants clip by clip; None unless both have the metric without gaps, on the same clips, and on some.
 
+        Several variants in the place of one stand for their mean on each clip, as with several seeds of training.
         Of a metric that is best at 1, the distances |log value| are compared; None where a value is not above 0.
         """
-        ones, others = self.values(setting, first, metric), self.values(setting, second, metric)
+        sides = [[side] if isinstance(side, str) else list(side) for side in (first, second)]
+        if any(self._gaps(setting, variant, metric)[0] for side in sides for variant in side):
+            return None
+        ones, others = (self._mean_values(setting, side, metric) for side in sides)
         if not ones or ones.keys() != others.keys():
             return None
         if self.direction(metric) == "one":
@@ -169,6 +176,10 @@ class Evidence:
                 return None
             ones, others = _distances(ones), _distances(others)
         return paired(ones, others, {clip: source_of(clip) for clip in ones}, interval)
+
+    def _mean_values(self, setting: str, variants: Sequence[str], metric: str) -> dict[str, float]:
+        each = [self.values(setting, variant, metric) for variant in variants]
+        return {clip: fmean(one[clip] for one in each) for clip in each[0] if all(clip in one for one in each)}
 
     @cached_property
     def has_several_clips_of_a_source(self) -> bool:

@@ -34,6 +34,7 @@ def entries_of(evidence: Evidence, setting: str, metric: str, variants: Sequence
             high=cell.high,
             mark=marked.get(variant, ""),
             missing=cell.missing,
+            n=cell.sources or None,
             items=[item for items in cell.items.values() for item in items],
         )
         for variant, cell in cells.items()

@@ -23,6 +23,7 @@ class Column:
         direction: which way is better; None where nothing is.
         digits: after the point, in every format.
         metric: whose records its entries come from, where that is not the key.
+        signed: whether a value above 0 is printed with its sign, as differences are.
     """
 
     key: str
@@ -31,10 +32,12 @@ class Column:
     direction: Direction | None = None
     digits: int = 3
     metric: str = ""
+    signed: bool = False
 
     def text(self, value: float) -> str:
-        """The number as every format prints it."""
-        return f"{value:.{self.digits}f}"
+        """The number as every format prints it; nothing that rounds to zero has a sign."""
+        text = f"{value:{'+' if self.signed else ''}.{self.digits}f}"
+        return text if float(text) else text.lstrip("+-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,10 @@ class Entry:
         low, high: its 95 % interval, where there is one.
         mark: whether it is the best or second best of its column, given only where that can be told.
         missing: why there is no value, in a few words.
+        n: independent sources that the value stands on, where they are known.
         items: the records that it comes from; none for reported numbers.
+        metric: whose values in the records these are, where neither the column's key nor its metric says so.
+        verdict: what may be said of a difference, in a word or two, printed after it.
         printed: a reported number digit by digit, in place of `Column.text`.
     """
 
@@ -55,14 +61,19 @@ class Entry:
     high: float | None = None
     mark: Mark = ""
     missing: str = ""
+    n: int | None = None
     items: Sequence[Item] = ()
+    metric: str = ""
+    verdict: str = ""
     printed: str | None = None
 
     def text(self, column: Column) -> str:
         """As every format prints it; `-` where there is no value."""
         if self.printed is not None:
             return self.printed
-        return "-" if self.value is None or not isfinite(self.value) else column.text(self.value)
+        if self.value is None or not isfinite(self.value):
+            return "-"
+        return f"{column.text(self.value)} {self.verdict}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,35 +54,51 @@ def groups(table: Table) -> list[tuple[str, list[Row]]]:
 
 
 def to_csv(table: Table) -> str:
-    """A row for each row: label, group, status, and for each column the value and its interval, unrounded."""
+    """A row for each row: label, group, status, and of each column the value, its interval, and how many sources it
+    stands on, unrounded; and the verdict, in columns that have verdicts.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    keys = [name for column in table.columns for name in (column.key, f"{column.key}_low", f"{column.key}_high")]
-    writer.writerow([table.first, "group", "status", *keys])
+    judged = {column.key for column in table.columns for row in table.rows if _entry(row, column).verdict}
+    heads = [table.first, "group", "status"]
+    for column in table.columns:
+        heads += [column.key, *(f"{column.key}_{part}" for part in ("low", "high", "n"))]
+        heads += [f"{column.key}_verdict"] if column.key in judged else []
+    writer.writerow(heads)
     for row in table.rows:
-        entries = [row.entries.get(column.key, Entry()) for column in table.columns]
-        numbers = [number for entry in entries for number in (entry.value, entry.low, entry.high)]
-        writer.writerow([row.label, row.group, row.status, *("" if n is None else repr(n) for n in numbers)])
+        cells = [row.label, row.group, row.status]
+        for column in table.columns:
+            entry = _entry(row, column)
+            cells += ["" if one is None else repr(one) for one in (entry.value, entry.low, entry.high, entry.n)]
+            cells += [entry.verdict] if column.key in judged else []
+        writer.writerow(cells)
     return text.getvalue()
+
+
+def _entry(row: Row, column: Column) -> Entry:
+    return row.entries.get(column.key, Entry())
 
 
 def records_csv(table: Table, home: Path) -> str:
-    """Where each number comes from: a row for each item behind it, with its value and the path of its record."""
+    """Where each number comes from: a row for each item behind it, with its variant (`of`), its value and the path of
+    its record.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([table.first, "column", "clip", "seed", "value", "item", "record"])
+    writer.writerow([table.first, "column", "of", "clip", "seed", "value", "item", "record"])
     for row in table.rows:
         for column in table.columns:
-            for item in row.entries.get(column.key, Entry()).items:
-                value = _value_in(item, column)
+            entry = _entry(row, column)
+            for item in entry.items:
+                value = _value_in(item, entry.metric or column.metric or column.key)
                 record = os.path.relpath(item.record.resolve(), home.resolve())
-                writer.writerow([row.label, column.key, item.clip, item.seed, repr(value), item.hash, record])
+                found = [item.variant, item.clip, item.seed, repr(value), item.hash, record]
+                writer.writerow([row.label, column.key, *found])
     return text.getvalue()
 
 
-def _value_in(item: Item, column: Column) -> float | None:
-    """The item's value: columns are metrics, or settings of a metric that the heading does not name."""
-    score = item.scores.get(column.metric or column.key)
+def _value_in(item: Item, metric: str) -> float | None:
+    score = item.scores.get(metric)
     return None if score is None else score.value
 
 
@@ -121,7 +137,7 @@ def _heading(column: Column, arrows: dict[str, str]) -> str:
 
 
 def _marked(row: Row, column: Column, best: str, second: str) -> str:
-    entry = row.entries.get(column.key, Entry())
+    entry = _entry(row, column)
     return {"best": best, "second": second, "": "{}"}[entry.mark].format(entry.text(column))
 
 

@@ -32,11 +32,12 @@ tables: Registry[Maker] = Registry(
         "quantitative": "reports.tables.quantitative:quantitative",
         "efficiency": "reports.tables.efficiency:efficiency",
         "studies": "reports.tables.studies:studies",
+        "differences": "reports.tables.differences:differences",
         "claims": "reports.tables.studies:claims",
         "scale": "reports.tables.scale:scale",
         "reported": "reports.tables.paper:paper",
         "protocols": "reports.tables.protocols:protocols",
     },
 )
-ORDER = ("quantitative", "studies", "claims", "scale", "efficiency", "reported", "protocols")
-"""In which tables stand in a report; those that others add come after the first five."""
+ORDER = ("quantitative", "studies", "differences", "claims", "scale", "efficiency", "reported", "protocols")
+"""In which tables stand in a report; those that others add come after `efficiency`."""

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.compare import source_of
 from reports.evidence import Evidence
-from reports.marks import column_of, entries_of, protocol_id
+from reports.marks import COSTS, column_of, entries_of, protocol_id
 from reports.material import Material
+from reports.runs import Item
 from reports.table import Row, Table
 
 
@@ -33,15 +35,22 @@ def measured_table(
         for variant in variants
     ]
     protocols = ", ".join(protocol_id(evidence.identity(setting, metric)) for metric in metrics)
-    basis, marking = _basis(evidence, setting, variants, metrics), _marking(evidence, setting)
-    caption = f"{title}. {basis} {marking} Protocols: {protocols}."
+    said = [f"{title}.", basis(evidence, setting, variants, metrics), _marking(evidence, setting, metrics)]
+    caption = " ".join([*filter(None, said), f"Protocols: {protocols}."])
     return Table(
         name=name, title=title, caption=caption, columns=columns, rows=rows, first=first,
-        notes=[*_undefined(evidence, setting, variants, metrics), *notes, *evidence.notes],
+        notes=[*undefined(evidence, setting, variants, metrics), *notes, *evidence.notes],
     )  # fmt: skip
 
 
-def _basis(evidence: Evidence, setting: str, variants: Sequence[str], metrics: Sequence[str]) -> str:
+def items_behind(evidence: Evidence, setting: str, variants: Sequence[str], metric: str) -> list[Item]:
+    """The items whose values of a metric count, of several variants."""
+    cells = [evidence.cell(setting, variant, metric) for variant in variants]
+    return [item for cell in cells for items in cell.items.values() for item in items]
+
+
+def basis(evidence: Evidence, setting: str, variants: Sequence[str], metrics: Sequence[str]) -> str:
+    """Clips, sources, precision and seeds behind a table, in a sentence."""
     clips = evidence.clips(setting)
     cells = [evidence.cell(setting, variant, metric) for variant in variants for metric in metrics]
     sources = max((cell.sources for cell in cells), default=0)
@@ -49,21 +58,27 @@ def _basis(evidence: Evidence, setting: str, variants: Sequence[str], metrics: S
     clip_words = "One clip" if len(clips) == 1 else f"{len(clips)} clips"
     over = f"{sources} sources" if sources < len(clips) else "clips"
     means = "" if len(clips) == 1 else f", means over {over}"
-    run = next(run for run in evidence.runs if run.setting == setting)
+    precisions = dict.fromkeys(run.description["dtype"] for run in evidence.runs if run.setting == setting)
     drawn = ", ".join(map(str, sorted(seeds)))
-    return f"{clip_words} of {setting}{means}; {run.description['dtype']}, seed {drawn}."
+    return f"{clip_words} of {setting}{means}; {' and '.join(precisions)}, seed {drawn}."
 
 
-def _marking(evidence: Evidence, setting: str) -> str:
-    if len(evidence.clips(setting)) == 1:
-        return "One clip gives no interval, so nothing is marked."
+def _marking(evidence: Evidence, setting: str, metrics: Sequence[str]) -> str:
+    """What marks mean in this table, or why it has none."""
+    clips = evidence.clips(setting)
+    if len({source_of(clip) for clip in clips}) == 1:
+        why = "One clip gives" if len(clips) == 1 else "Clips of one source give"
+        return f"{why} no interval, so nothing is marked."
+    if all(metric in COSTS for metric in metrics):
+        return ""
     return (
         "Bold is best and underlined second, only where the paired difference from the next can be told apart (95 %, "
         "Holm)."
     )
 
 
-def _undefined(evidence: Evidence, setting: str, variants: Sequence[str], metrics: Sequence[str]) -> list[str]:
+def undefined(evidence: Evidence, setting: str, variants: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    """Notes on clips without a defined value, and on metrics without a known direction."""
     notes = []
     for metric in metrics:
         clips = {clip for variant in variants for clip in evidence.cell(setting, variant, metric).undefined}

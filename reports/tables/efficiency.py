@@ -1,6 +1,9 @@
 """What outputs took: measured seconds and memory, and counted FLOPs."""
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from patchvsr.errors import UserError
 from reports.marks import COSTS
 from reports.material import Material
 from reports.table import Column, Entry, Row, Table
@@ -38,27 +41,36 @@ def _reused(material: Material, setting: str) -> list[str]:
 
 
 def _counted(material: Material) -> list[Table]:
-    """TFLOP by frame size: a row for each variant, a column for each part and the sum."""
-    tables = []
-    cases = list(dict.fromkeys((row["frame"], row["frames"]) for row in material.costs))
-    for number, (frame, frames) in enumerate(cases, 1):
-        rows = [row for row in material.costs if (row["frame"], row["frames"]) == (frame, frames)]
-        parts = list(dict.fromkeys(row["part"] for row in rows))
-        sums: dict[str, dict[str, float]] = {}
-        for row in rows:
-            by_part = sums.setdefault(row["variant"], dict.fromkeys([*parts, "all"], 0.0))
-            by_part[row["part"]] += float(row["tflop"])
-            by_part["all"] += float(row["tflop"])
-        tables.append(
-            Table(
-                name=f"tflop-{number}",
-                title=f"Counted TFLOP at {frame}, {frames} frames",
-                caption=f"Counted TFLOP at {frame}, {frames} frames, by part (2 for each multiply-add).",
-                columns=[Column(key=part, heading=part, unit="TFLOP", digits=2) for part in [*parts, "all"]],
-                rows=[
-                    Row(label=material.label(variant), entries={part: Entry(value=one) for part, one in found.items()})
-                    for variant, found in sums.items()
-                ],
+    """TFLOP by base, frame size and number of frames: a row for each variant, a column for each part and the sum."""
+    cases: dict[tuple[str, str, str], list[Mapping[str, str]]] = {}
+    for row in material.costs:
+        cases.setdefault((row["base"], row["frame"], row["frames"]), []).append(row)
+    return [_case(material, *case, rows, f"tflop-{number}") for number, (case, rows) in enumerate(cases.items(), 1)]
+
+
+def _case(
+    material: Material, base: str, frame: str, frames: str, rows: Sequence[Mapping[str, str]], name: str
+) -> Table:
+    parts = list(dict.fromkeys(row["part"] for row in rows))
+    by_variant: dict[str, dict[str, float]] = {}
+    for row in rows:
+        by_part = by_variant.setdefault(row["variant"], {})
+        if row["part"] in by_part:
+            raise UserError(
+                f"the files of cost have '{row['part']}' of '{row['variant']}' on {base} at {frame}, {frames} frames, "
+                "twice; give one of them"
             )
-        )
-    return tables
+        by_part[row["part"]] = float(row["tflop"])
+    table_rows = []
+    for variant, by_part in by_variant.items():
+        numbers = {**by_part, "all": sum(by_part.values())}
+        entries = {part: Entry(value=number) for part, number in numbers.items()}
+        table_rows.append(Row(label=material.label(variant), entries=entries))
+    title = f"Counted TFLOP of {base} at {frame}, {frames} frames"
+    return Table(
+        name=name,
+        title=title,
+        caption=f"{title}, by part (2 for each multiply-add); - where a variant has no such part.",
+        columns=[Column(key=part, heading=part, unit="TFLOP", digits=2) for part in [*parts, "all"]],
+        rows=table_rows,
+    )

@@ -1,12 +1,14 @@
 """Tables of ablation studies: their arms side by side, and their claims with what the evidence says."""
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ablations.result import StudyResult
 from reports.material import Material
-from reports.runs import Run
+from reports.runs import Item, Run
 from reports.table import Column, Entry, Row, Table
 from reports.tables import NotHere
-from reports.tables.common import measured_table
+from reports.tables.common import items_behind, measured_table
 
 _DECIMALS = 4
 
@@ -15,10 +17,11 @@ def studies(material: Material) -> list[Table]:
     """Arms and baselines by metrics: one table for each study and set of clips, named after the study."""
     if not material.studies:
         raise NotHere("no folder of a study was given")
-    return [_arms(material, study, label, run) for study in material.studies for label, run in _runs(material, study)]
+    return [_arms(material, study, label, run) for study in material.studies for label, run in runs_of(material, study)]
 
 
-def _runs(material: Material, study: StudyResult) -> list[tuple[str, Run]]:
+def runs_of(material: Material, study: StudyResult) -> list[tuple[str, Run]]:
+    """The study's sets of clips, each with its run."""
     by_path = {run.path.resolve(): run for run in material.evidence.runs}
     return [(label, by_path[path.resolve()]) for label, path in study.runs.items()]
 
@@ -41,13 +44,13 @@ def _arms(material: Material, study: StudyResult, label: str, run: Run) -> Table
 
 
 def claims(material: Material) -> list[Table]:
-    """What each study claimed: the difference, its interval, and the verdict in the row's label."""
+    """What each study claimed: the difference, its interval, and the verdict, by which the rows are grouped."""
     if not material.studies:
         raise NotHere("no folder of a study was given")
-    return [_claims(study) for study in material.studies if study.findings]
+    return [_claims(material, study) for study in material.studies if study.findings]
 
 
-def _claims(study: StudyResult) -> Table:
+def _claims(material: Material, study: StudyResult) -> Table:
     columns = [
         Column(key="first", heading="arm", digits=_DECIMALS),
         Column(key="second", heading="against", digits=_DECIMALS),
@@ -57,15 +60,20 @@ def _claims(study: StudyResult) -> Table:
         Column(key="p", heading="p (Holm)", digits=_DECIMALS),
         Column(key="n", heading="sources", digits=0),
     ]
+    runs = dict(runs_of(material, study))
     rows = []
     for one in study.findings:
         found, claim = one["found"], one["claim"]
         values = {**found, "p": None if claim["margin"] is not None else one["p"]}
+        items = _behind(material, study, runs[one["data"]], claim)
         rows.append(
             Row(
                 label=_claim_text(claim),
                 group=one["outcome"] if len(study.runs) == 1 else f"{one['outcome']} ({one['data']})",
-                entries={column.key: _entry(column, values[column.key]) for column in columns},
+                entries={
+                    column.key: _entry(column, values[column.key], claim["metric"], items.get(column.key, ()))
+                    for column in columns
+                },
             )
         )
     return Table(
@@ -78,9 +86,20 @@ def _claims(study: StudyResult) -> Table:
     )
 
 
-def _entry(column: Column, value: float | None) -> Entry:
+def _entry(column: Column, value: float | None, metric: str, items: Sequence[Item]) -> Entry:
     small = column.key == "p" and value is not None and value < 10**-column.digits
-    return Entry(value=value, printed=f"<{10**-column.digits:.{column.digits}f}" if small else None)
+    printed = f"<{10**-column.digits:.{column.digits}f}" if small else None
+    return Entry(value=value, printed=printed, metric=metric, items=items)
+
+
+def _behind(material: Material, study: StudyResult, run: Run, claim: Mapping[str, str]) -> dict[str, list[Item]]:
+    """The items of both sides of a claim."""
+    sides = {"first": claim["arm"], "second": claim["against"]}
+    found = {
+        key: items_behind(material.evidence, run.setting, study.arms.get(label, [label]), claim["metric"])
+        for key, label in sides.items()
+    }
+    return {**found, "difference": [*found["first"], *found["second"]]}
 
 
 def _claim_text(claim: dict[str, object]) -> str:
