@@ -23,7 +23,7 @@ sse := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTI
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install bench gate golden results test test-slow perf perf-check lint clean
+.PHONY: help install bench gate golden results docs test test-slow perf perf-check lint clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ install: $(stamp)  ## Make .venv with everything at the tested versions
 # Installed again only when the requirements change.
 $(stamp): pyproject.toml constraints.txt
 	test -x $(bin)/python || $(PYTHON) -m venv $(VENV)
-	$(bin)/python -m pip install --quiet --disable-pip-version-check -e '.[bench,test,dev]' -c constraints.txt
+	$(bin)/python -m pip install --quiet --disable-pip-version-check -e '.[bench,docs,test,dev]' -c constraints.txt
 	touch $@
 
 bench: $(stamp)  ## Variants and bicubic at 4K (fetches metric weights once): outputs, records, tables in $(RUN)
@@ -84,6 +84,9 @@ perf: $(stamp)  ## Time the hot pieces, in about a minute, and keep the times in
 
 perf-check: perf  ## The same, and fail if one is slower than the baseline by its tolerance (TOLERANCE at least)
 	$(bin)/python -m benchmarks.perf.ratios runs/perf/latest.json --tolerance $(TOLERANCE)
+
+docs: $(stamp)  ## Build the documentation site into runs/site
+	NO_MKDOCS_2_WARNING=1 $(bin)/python -m mkdocs build --strict
 
 lint: $(stamp)  ## ruff and mypy
 	$(bin)/python -m ruff check .

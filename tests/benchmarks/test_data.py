@@ -47,7 +47,7 @@ def test_the_list_has_every_suite_in_a_line(capsys: pytest.CaptureFixture[str]) 
     by_name = {line.split()[0]: line for line in lines[:-1]}
     for name in yaml_suites():
         assert known(name).description in by_name[name]
-        assert ("needs --data-root" in by_name[name]) == (name not in ("2k", "4k", "golden"))
+        assert ("needs --data-root" in by_name[name]) == (name not in ("2k", "4k", "8k", "golden"))
     assert "benchmarks.data list NAME" in lines[-1]
 
 
