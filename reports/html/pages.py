@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,6 @@ class Site:
     def __init__(self, out: Path, evidence: Evidence, clips: Clips, command: str) -> None:
         self.out, self.evidence, self.clips, self.command = out, evidence, clips, command
         self.records = Records(evidence)
-        self._made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         self._templates = Environment(
             loader=PackageLoader("reports.html"),
             autoescape=True,
@@ -61,7 +59,7 @@ class Site:
         """Render a page; in templates `root` leads from the page to the report's folder."""
         root = "../" * path.count("/")
         text = self._templates.get_template(template).render(
-            root=root, page=path, made=self._made, evidence=self.evidence, overview=_overview, **context
+            root=root, page=path, evidence=self.evidence, overview=_overview, **context
         )
         target = self.out / path
         target.parent.mkdir(parents=True, exist_ok=True)

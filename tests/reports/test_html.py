@@ -262,6 +262,12 @@ def test_an_empty_run_is_refused(copy: Path, tmp_path: Path, capsys: pytest.Capt
     assert not (tmp_path / "report").exists()
 
 
+def test_the_same_run_gives_the_same_bytes(run: Path, site: Path, tmp_path: Path) -> None:
+    again = make_site(run, tmp_path / "site")
+    files = {path.relative_to(site): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
+
+
 def test_evenly_takes_both_ends() -> None:
     assert evenly(3, 8) == [0, 1, 2] and evenly(100, 4) == [0, 33, 66, 99] and evenly(9, 1) == [0]
 

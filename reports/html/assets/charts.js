@@ -153,11 +153,13 @@
           x: values.map((_, frame) => frame),
           y: values,
           ...styled(at),
-          hovertemplate: `${plain(variant)}, frame %{x}: %{y:.4g}<extra></extra>`,
+          hovertemplate: `${plain(variant)}, scored frame %{x}: %{y:.4g}<extra></extra>`,
         }));
-        const whole = { tickformat: "d", dtick: Math.max(...traces.map((trace) => trace.x.length)) < 12 ? 1 : undefined };
-        const clicked = (event) => Report.viewer && Report.viewer.showNearest(event.points[0].x);
-        return { traces, layout: layout({ title: "frames that the metric scores", more: whole }, { title: titled(find(data.metrics, name)) }), clicked };
+        const ticks = { tickformat: "d", dtick: Math.max(...traces.map((trace) => trace.x.length)) < 12 ? 1 : undefined };
+        /* Metrics that leave frames out have values of other frames than their places say. */
+        const everyFrame = traces.every((trace) => trace.x.length === Report.data("clip-data").count);
+        const clicked = (event) => Report.viewer && everyFrame && Report.viewer.showNearest(event.points[0].x);
+        return { traces, layout: layout({ title: "frames that the metric scores", more: ticks }, { title: titled(find(data.metrics, name)) }), clicked };
       };
     },
   };
