@@ -7,9 +7,9 @@
     html/index.html             to look at, without a server
     report.json                 what it was made of
 
-RUN is a run directory, or the folder of a study (`ablations.run`), whose runs are found from it. Mixed protocols,
-untrained weights and gaps are refused unless --allow names them, and then told on every page. Exit code 2: nothing was
-written.
+RUN is a run directory, or the folder or study.json of a study (`ablations.run`), whose runs are found from it. Mixed
+protocols, untrained weights and gaps are refused unless --allow names them, and then told on every page. Exit code 2:
+nothing was written.
 """
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: python -m reports.build runs/bench --out runs/report --label 'full=ours'",
     )  # fmt: skip
     add = made.add_argument
-    add("runs", nargs="*", type=Path, metavar="RUN", help="run directories and folders of studies")
+    add("runs", nargs="*", type=Path, metavar="RUN", help="run directories, and folders or study.json of studies")
     add("--out", type=Path, metavar="DIR", help="a new or empty folder, or an earlier report's")
     add("--title", default="PatchVSR: report", help="of the document")
     add("--tables", metavar="LIST", help="only these; none for none (default: all that apply)")
     add("--figures", metavar="LIST", help="only these; none for none (default: all that apply)")
     add("--allow", metavar="LIST", default="", help="show it although it is untrained, incomplete or mixed")
     add("--label", metavar="VARIANT=TEXT", action="append", default=[], help="call a variant something else")
-    add("--cost", metavar="FILE", type=Path, action="append", default=[], help="a cost.csv of benchmarks.cost")
+    add("--cost", metavar="FILE", type=Path, action="append", default=[], help="a cost.csv; those in runs are found")
     add("--dpi", type=int, default=200, help="of PNG figures (default: 200)")
     add("--html", action=argparse.BooleanOptionalAction, default=True, help="pages to look at (default: yes)")
     add("--list", action="store_true", help="name the tables and figures, and stop")
@@ -96,9 +96,9 @@ def build(options: argparse.Namespace, command: str) -> str:
     if unknown := [name for name in _names(options.allow) if name not in ALLOWANCES]:
         raise UserError(f"--allow {unknown[0]} is not known; it takes {', '.join(ALLOWANCES)}")
     allowed = [name for name in ALLOWANCES if name in _names(options.allow)]
-    _check(options.out)
+    out: Path = options.out.resolve()
+    _check(out, [*options.runs, *options.cost])
     material = collect(options.runs, allowed, dict(map(_label, options.label)), options.cost)
-    out: Path = options.out
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -109,13 +109,21 @@ def build(options: argparse.Namespace, command: str) -> str:
         parts.documents()
         if options.html:
             parts.html()
-        shutil.rmtree(out, ignore_errors=True)
-        unfinished.rename(out)
+        _publish(unfinished, out)
     except OSError as error:
         raise UserError(f"the report cannot be written to '{error.filename or out}' ({error.strerror})") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return parts.told()
+    return parts.told(options.out)
+
+
+def _publish(unfinished: Path, out: Path) -> None:
+    """Put the finished report in its place; an earlier one is gone only when that is done."""
+    earlier = out.with_name(f".{out.name}.earlier-{os.getpid()}")
+    if out.exists():
+        out.rename(earlier)
+    unfinished.rename(out)
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _names(text: str) -> list[str]:
@@ -130,7 +138,10 @@ def _label(text: str) -> tuple[str, str]:
     return variant, label
 
 
-def _check(out: Path) -> None:
+def _check(out: Path, sources: Sequence[Path]) -> None:
+    """Refuse a folder that is no report's, and one that would take what it is made of with it."""
+    if inside := [path for path in sources if path.resolve().is_relative_to(out)]:
+        raise UserError(f"'{inside[0]}' lies in '{out}', which the report would replace; give --out another folder")
     if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' holds something else than a report; give --out a new or an empty folder")
 
@@ -223,11 +234,11 @@ class _Parts:
 
         build_html(self.material.evidence, self.made_tables, self.made_figures, self.folder / "html", self.command)
 
-    def told(self) -> str:
-        """What was made, and what was not and why."""
+    def told(self, out: Path) -> str:
+        """What was made, in the folder as it was typed, and what was not and why."""
         shown = "html/index.html, " if (self.home / "html").is_dir() else ""
         made = f"{len(self.made_tables)} tables and {len(self.made_figures)} figures"
-        lines = [f"{self.home}: {shown}report.md, paper.tex, {made}"]
+        lines = [f"{out}: {shown}report.md, paper.tex, {made}"]
         lines += [f"- left out: {why}" for why in self.left_out]
         return "\n".join([*lines, *(f"- {note}" for note in self.material.evidence.notes)])
 

@@ -13,21 +13,26 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[utf8]{inputenc}
 \usepackage[a4paper,margin=2cm]{geometry}
 \usepackage{textcomp}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
 \usepackage{booktabs}
 \usepackage{graphicx}
+\setlength{\belowcaptionskip}{6pt}
 \begin{document}
 """
+
+
+_PACKAGES = ("patchvsr", "torch", "diffusers")
 
 
 def paper_tex(title: str, material: Material, tables: Sequence[Table], figures: Sequence[Saved], command: str) -> str:
     """The whole document; tables lie in `tables/`, figures in `figures/` beside it."""
     evidence = material.evidence
-    lines = [_PREAMBLE, rf"\title{{{latex(title)}}}", r"\date{}", r"\maketitle", r"\section{What was run}"]
+    lines = [_PREAMBLE, rf"\title{{{latex(title)}}}", r"\author{}\date{}", r"\maketitle", r"\section{What was run}"]
     if evidence.notes:
         lines += [r"\textbf{Read this first.} " + latex(" ".join(evidence.notes)), ""]
     for run in evidence.runs:
-        packages = run.description["environment"]["packages"]
-        versions = ", ".join(f"{name} {packages[name]}" for name in ("patchvsr", "torch", "diffusers"))
+        packages = run.description["environment"].get("packages", {})
+        versions = ", ".join(f"{name} {packages[name]}" for name in _PACKAGES if name in packages)
         lines += [rf"{latex(run.setting)}: {latex(run.machine)}; {latex(versions)}.\\", _listing(run.command), ""]
     for study in material.studies:
         lines.append(rf"\paragraph{{{latex(study.title)}}} {latex(study.question)} {latex(study.conclusion)}")
@@ -43,9 +48,14 @@ def paper_tex(title: str, material: Material, tables: Sequence[Table], figures: 
 
 
 def _listing(command: str) -> str:
-    """A command, broken where it is too long."""
-    words = r"\allowbreak ".join(latex(word) + r"\ " for word in command.replace(",", ", ").split())
-    return rf"{{\footnotesize\ttfamily\raggedright {words}\par}}"
+    """A command to be copied: broken after commas where it is too long, with hyphens and quotes as they are typed."""
+    words = (_typed(word).replace(",", r",\allowbreak{}") for word in command.split())
+    return rf"{{\footnotesize\ttfamily\raggedright {' '.join(words)}\par}}"
+
+
+def _typed(text: str) -> str:
+    """Text without what LaTeX makes of neighbours: two hyphens are no dash, straight quotes stay straight."""
+    return latex(text).replace("-", "-{}").replace("'", r"\textquotesingle{}")
 
 
 def _figure(figure: Saved) -> str:

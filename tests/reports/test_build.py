@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,26 +14,7 @@ import pytest
 from reports.build import main
 from tests.reports.runs import make_run
 
-PLUGIN = '''
-from reports.figures import Figure, figures
-from reports.table import Column, Entry, Row, Table
-from reports.tables import tables
-
-
-@tables.register("counts")
-def counts(material):
-    evidence = material.evidence
-    rows = [Row(label=name, entries={"clips": Entry(value=len(evidence.clips(name)))}) for name in evidence.settings]
-    columns = [Column(key="clips", heading="clips", digits=0)]
-    return [Table(name="counts", title="Clips", caption="How many clips.", columns=columns, rows=rows)]
-
-
-@figures.register("empty")
-def empty(material):
-    from matplotlib.figure import Figure as Canvas
-
-    return [Figure(name="empty", title="Nothing", caption="An empty figure.", draw=lambda: Canvas(figsize=(1, 1)))]
-'''
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reports.md"
 
 
 def build(*words: object) -> int:
@@ -72,11 +54,50 @@ def test_a_report_replaces_a_report_and_nothing_else(tmp_path: Path, capsys: pyt
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out", "run"]
 
 
+def test_what_a_report_is_made_of_is_not_replaced_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert build(make_run(tmp_path / "run"), "--out", out, "--tables", "protocols", "--figures", "none") == 0
+    inside = make_run(out / "runs" / "mine")
+    assert build(inside, "--out", out) == 2
+    assert "which the report would replace" in capsys.readouterr().err and (inside / "run.json").is_file()
+
+
+def test_the_folder_may_be_the_one_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path / "run")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert build(run, "--out", ".", "--tables", "protocols", "--figures", "none") == 0
+    assert (tmp_path / "here" / "report.json").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "run"]
+
+
+def test_an_earlier_report_stays_where_a_new_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, out = make_run(tmp_path / "run"), tmp_path / "out"
+    assert build(run, "--out", out, "--tables", "protocols", "--figures", "none") == 0
+    before = (out / "paper.tex").read_bytes()
+
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("reports.write.to_latex", full)
+    assert build(run, "--out", out, "--figures", "none") == 2
+    assert (out / "paper.tex").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
+
+
+def test_commands_in_the_paper_can_be_copied(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    assert build(run, "--out", tmp_path / "out", "--label", "full=our's", "--figures", "none") == 0
+    paper = (tmp_path / "out" / "paper.tex").read_text()
+    assert r"-{}-{}suite" in paper and "--" not in paper  # two hyphens would be set as a dash
+    assert r"\textquotesingle{}" in paper
+
+
 def test_equal_evidence_gives_equal_bytes(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", frames=6)
     kept = []
     for _ in range(2):
-        assert build(run, "--out", tmp_path / "out") == 0
+        assert build(run, "--out", tmp_path / "out", "--figures", "pareto,crops") == 0
         files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
         kept.append({path.relative_to(tmp_path): path.read_bytes() for path in files})
     assert kept[0] == kept[1]
@@ -117,21 +138,26 @@ def test_what_is_wrong_is_one_sentence(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_table_and_a_figure_from_one_file_outside(tmp_path: Path) -> None:
-    run, plugin, out = make_run(tmp_path / "run"), tmp_path / "mine.py", tmp_path / "out"
-    plugin.write_text(PLUGIN)
-    words = [sys.executable, "-m", "reports.build", str(run), "--out", str(out), "--no-html", "--figures", "empty"]
-    done = subprocess.run(words, env=os.environ | {"PATCHVSR_PLUGINS": str(plugin)}, capture_output=True, text=True)
+def test_the_examples_of_the_page_add_a_table_and_a_figure_from_files_outside(tmp_path: Path) -> None:
+    run, out = make_run(tmp_path / "run"), tmp_path / "out"
+    examples = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert [name for name, _ in examples] == ["counts.py", "bars.py"]
+    for name, text in examples:
+        (tmp_path / name).write_text(text)
+    plugins = os.pathsep.join(str(tmp_path / name) for name, _ in examples)
+    words = [sys.executable, "-m", "reports.build", str(run), "--out", str(out), "--no-html", "--figures", "bars"]
+    done = subprocess.run(words, env=os.environ | {"PATCHVSR_PLUGINS": plugins}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| made x4 bicubic | 3 |" in (out / "tables" / "counts.md").read_text()
-    assert (out / "figures" / "empty.pdf").is_file() and "counts" in (out / "paper.tex").read_text()
+    paper = (out / "paper.tex").read_text()
+    assert (out / "figures" / "bars.pdf").is_file() and "counts" in paper and "bars" in paper
 
 
 def test_twenty_variants_on_thirty_clips_are_all_there(tmp_path: Path) -> None:
     variants = [f"full:steps={step}" for step in range(1, 21)]
     names = "psnr ssim lpips dists niqe seam seam_step grid consistency flicker tlp seconds".split()
     run = make_run(tmp_path / "run", variants, [f"s{index}" for index in range(30)], names)
-    assert build(run, "--out", tmp_path / "out") == 0
+    assert build(run, "--out", tmp_path / "out", "--figures", "none") == 0
     rows = (tmp_path / "out" / "tables" / "quantitative.csv").read_text().splitlines()
     records = (tmp_path / "out" / "tables" / "quantitative.records.csv").read_text().splitlines()
     assert len(rows) == 21 and len(records) == 1 + 20 * 30 * 11
