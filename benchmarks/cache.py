@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.disk import write_atomic, writing
 from benchmarks.frames import stored
-from benchmarks.store import Result, Store, read_result, to_json, write_atomic, writing
+from benchmarks.store import Result, Store, read_result, to_json
 from patchvsr.errors import UserError
 from patchvsr.video import frames_sha256
 from patchvsr.weights.files import cache_dir
@@ -62,13 +63,14 @@ class OutputCache:
 
     def __init__(self, root: Path, limit: int) -> None:
         self.root, self.limit = root, limit
+        self._told = False
 
     @classmethod
     def of_user(cls) -> OutputCache | None:
         """The cache in the user's folder; None where the limit is 0.
 
         Raises:
-            UserError: the limit is not a number of gigabytes.
+            UserError: the limit is not a number of gigabytes, or the cache cannot be read.
         """
         text = os.environ.get(LIMIT, "20")
         try:
@@ -77,20 +79,29 @@ class OutputCache:
             limit = -1.0
         if not 0 <= limit < 1e9:
             raise UserError(f"{LIMIT}={text} is not a number of gigabytes; set 20, or 0 for no cache of outputs")
-        return cls(cache_dir() / "outputs", int(limit * 1e9)) if limit else None
+        root = cache_dir() / "outputs"
+        if limit and root.is_dir() and not os.access(root, os.R_OK | os.X_OK):
+            raise UserError(f"'{root}' cannot be read; make it readable, or give --no-cache")
+        return cls(root, int(limit * 1e9)) if limit else None
 
     def keep(self, result: Result, store: Store) -> None:
-        """Keep the frames and the record of a result that is ok. A cache that cannot be written to is left alone."""
+        """Keep the frames and the record of a result that is ok. A cache that cannot be written to is said once."""
         assert result.output is not None
         entry, unfinished = self.root / result.hash, self.root / f"{result.hash}.unfinished-{os.getpid()}"
         if entry.exists():
             return
+        shutil.rmtree(unfinished, ignore_errors=True)  # a dead process of this number; its links must not be written to
         try:
             _link_all(store.root / result.output.path, unfinished / "frames")
             write_atomic(unfinished / "item.json", to_json(asdict(result)))
             unfinished.rename(entry)
-        except OSError:  # full, read-only, or another process was faster: the run has its own frames
+        except OSError as error:
             shutil.rmtree(unfinished, ignore_errors=True)
+            if not entry.exists() and not self._told:  # else another process was faster
+                self._told = True
+                why = error.strerror or error
+                print(f"outputs are not kept for other runs: cannot write to '{self.root}' ({why}); this run "
+                      "goes on, it has its own frames", file=sys.stderr, flush=True)  # fmt: skip
 
     def restore(self, item: WorkItem, store: Store) -> Result | None:
         """Put a kept output where the run wants it and record it there; None if there is none, or not in full.
@@ -107,14 +118,17 @@ class OutputCache:
             result = read_result(entry / "item.json")
             if result.output is None or frames_sha256(stored(entry / "frames")) != result.output.sha256:
                 raise OSError("the frames are not those that were kept")
-        except (OSError, UserError):
-            shutil.rmtree(entry, ignore_errors=True)  # a damaged entry is worth nothing
+        except (OSError, UserError) as error:
+            _forget(entry, error)
             return None
         store.make_room(digest, output)
         unfinished = store.unfinished(output)
         try:
-            with writing(store.root):
+            with writing(store.root), suppress(FileNotFoundError):  # another run may prune it at this moment
                 _link_all(entry / "frames", unfinished)
+            if not unfinished.is_dir() or len(list(unfinished.iterdir())) != result.output.frames:
+                store.discard(unfinished)
+                return None
             store.publish(unfinished, output)
             result.note = " ".join(filter(None, [result.note, NOTE]))
             store.save(result)
@@ -127,7 +141,7 @@ class OutputCache:
 
     def entries(self) -> list[Entry]:
         """What is kept, least recently used first; folders of processes that were killed are not among them."""
-        found = []
+        found, now = [], time.time()
         for path in self.root.iterdir() if self.root.is_dir() else ():
             record = path / "item.json"
             if ".unfinished-" in path.name or not record.is_file():
@@ -141,12 +155,12 @@ class OutputCache:
                         variant=str(data["variant"]),
                         clip=str(data["clip"]),
                         nbytes=sum(one.st_size for one in files),
-                        used=record.stat().st_mtime,
+                        used=min(now, record.stat().st_mtime),  # the clock may have been ahead
                         shared=any(one.st_nlink > 1 for one in files),
                     )
                 )
-            except (OSError, ValueError, KeyError):
-                shutil.rmtree(path, ignore_errors=True)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                _forget(path, error)
         return sorted(found, key=lambda entry: entry.used)
 
     def prune(self, limit: int | None = None, older: float | None = None) -> list[Entry]:
@@ -155,8 +169,9 @@ class OutputCache:
         """
         now, removed = time.time(), []
         for path in self.root.glob("*.unfinished-*"):
-            if abs(now - path.stat().st_mtime) > 86400:  # the clock may have been ahead
-                shutil.rmtree(path, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                if abs(now - path.stat().st_mtime) > 86400:  # the clock may have been ahead
+                    shutil.rmtree(path, ignore_errors=True)
         entries = self.entries()
         total = sum(entry.nbytes for entry in entries)
         for entry in entries:
@@ -165,6 +180,14 @@ class OutputCache:
                 removed.append(entry)
                 total -= entry.nbytes
         return removed
+
+
+def _forget(entry: Path, error: Exception) -> None:
+    """Remove a damaged entry, which is worth nothing, and say so; unless another process removes it at this moment."""
+    if not (entry / "item.json").is_file():
+        return
+    shutil.rmtree(entry, ignore_errors=True)
+    print(f"'{entry}' in the cache of outputs was damaged and is removed ({error})", file=sys.stderr, flush=True)
 
 
 def _link_all(source: Path, target: Path) -> None:

@@ -108,7 +108,7 @@ def estimate(
 
 
 def _what(item: WorkItem, plan: Plan, store: Store, retry_failed: bool, reusable: Container[str]) -> str:
-    result = store.load(item.hash)
+    result = store.sound(item.hash)
     if result is not None and result.status != "ok" and not retry_failed:
         return "kept"
     if result is not None and store.has_output(result):
@@ -124,7 +124,7 @@ class _Estimator:
         self.seen: dict[str, _Seen] = defaultdict(_Seen)
         self.all = _Seen()
         for path in sorted((store.root / "items").glob("*.json")):
-            result = store.load(path.stem)
+            result = store.sound(path.stem)
             if result is not None and result.status == "ok" and result.output is not None:
                 self._add(result, store)
 

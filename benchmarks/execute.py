@@ -80,7 +80,7 @@ class Work:
 
     def settle(self, item: WorkItem, wait: bool) -> Outcome | None:
         """The item's outcome; None if another process is at it and there is no wish to wait."""
-        result = self.store.load(item.hash)
+        result = self.store.sound(item.hash)
         if result is not None and self._is_done(item, result):
             self.progress(item, 0.0)
             return item, result, "kept"
@@ -104,7 +104,7 @@ class Work:
 
         The item's lock is to be held.
         """
-        result = self.store.load(item.hash)  # again: another process may have been at it until now
+        result = self.store.load_or_set_aside(item.hash)  # again: another process may have been at it until now
         if result is not None and self._is_done(item, result):
             return item, result, "kept"
         came = "kept"

@@ -1,6 +1,7 @@
 """One work item: upscaled, written, scored and recorded, or scored again from the frames that are there."""
 from __future__ import annotations
 
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -12,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.disk import Unwritable, stop_if_full, writing
 from benchmarks.frames import FloatFrames, Frames, stored
 from benchmarks.memory import PeakMemory
 from benchmarks.metrics import Measurement, Metric, MetricUndefined, Sample
 from benchmarks.metrics.scoring import score_all
 from benchmarks.plan import Plan, WorkItem
-from benchmarks.store import Output, Result, Score, Store, Unwritable, writing
+from benchmarks.store import Output, Result, Score, Store
 from patchvsr.degradation import quantise
 from patchvsr.errors import UserError
 from patchvsr.upscaler import Clip, Cuts, Upscaler
@@ -128,6 +130,7 @@ def _upscale(
     except Unwritable:
         raise
     except Exception as error:  # any failure of a method under test is a result, not the end of the run
+        stop_if_full(error, Path(tempfile.gettempdir()))
         result.status = "oom" if isinstance(error, OutOfMemory) else "failed"
         result.message, result.traceback = _sentence(error), "".join(traceback.format_exception(error))
     result.log, result.note = upscaler.log or None, upscaler.note or None
@@ -203,6 +206,9 @@ def _score_all(chosen: dict[str, Metric], frames: Frames, result: Result, item: 
         else:
             runnable[name] = metric
     answers |= score_all(runnable, sample)
+    for answer in answers.values():
+        if isinstance(answer, Exception):
+            stop_if_full(answer, Path(tempfile.gettempdir()))
     return {
         name: _score(name, metric, unavailable[name] if name in unavailable else answers[name])
         for name, metric in chosen.items()

@@ -111,7 +111,7 @@ class Eta:
                 return None
             at_hand = [one for one in self._at_hand.values() if one[0].variant.text == name]
             left += rate * (self._pixels_left[name] - sum(share * _pixels(item) for item, _, share in at_hand))
-        return left / self._side_by_side
+        return max(0.0, left) / self._side_by_side  # sums of floats may end a little below 0
 
     def _begun(self, item: WorkItem) -> float | None:
         return self._at_hand[item.hash][1] if item.hash in self._at_hand else None

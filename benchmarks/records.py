@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from benchmarks.disk import write_atomic, writing
 from benchmarks.plan import Plan, PlannedVariant, WorkItem
-from benchmarks.store import Result, Score, write_atomic, writing
+from benchmarks.store import Result, Score
 
 RECORDS = "suite clip variant seed metric value unit identity status".split()
 OUTPUTS = "suite clip variant seed path width height frames sha256".split()

@@ -204,6 +204,9 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     except OSError as error:
         raise UserError(f"cannot write to '{store.root}' ({error.strerror}); give --out another folder") from error
     store.sweep()
+    if others := store.others(item.hash for item in plan.items):
+        print(f"{others} more items are in '{store.root}', of other variants, clips, code or versions; they are kept, "
+              "and not in this run's tables", file=sys.stderr)  # fmt: skip
     try:
         if tracker:
             tracker.started(plan, typed, where)
@@ -252,10 +255,10 @@ def _execute(plan: Plan, store: Store, start: Start, mode: str, tracker: MlflowT
 
 def _report(plan: Plan, results: Results, store: Store, out: TextIO) -> int:
     """Print the tables, why values are missing, and what failed; the exit code."""
-    from benchmarks.table import failures, notes, of_directory, remarks, render
+    from benchmarks.table import damaged, failures, notes, remarks, render
 
     print("\n" + render(plan, results), file=out)
-    if told := [*remarks(plan, results), *of_directory(plan, store)]:
+    if told := [*remarks(plan, results), *damaged(plan, store)]:
         print("\nto know:\n" + "\n".join(told), file=out)
     if reasons := notes(plan, results):
         print("\nwithout a value:\n" + "\n".join(reasons), file=out)

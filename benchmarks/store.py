@@ -11,19 +11,17 @@ from __future__ import annotations
 import glob
 import json
 import os
-import re
 import shutil
-import socket
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import psutil
 from filelock import FileLock, Timeout
 
+from benchmarks.disk import UNFINISHED, left_behind, process_mark, write_atomic, writing
 from patchvsr.errors import UserError
 
 
@@ -88,64 +86,14 @@ class Result:
         return replace(self, key={}, log=None, traceback=None, scores=scores)
 
 
-_UNFINISHED = ".unfinished-"
-_WRITING = ".writing-"
 FORMAT = 1
 """Of the layout of a run directory; raised when an older package could no longer go on with one."""
+_ASIDE = ".damaged"
+_STATUSES = ("ok", "failed", "oom", "undefined", "unavailable")
 
 
-class Unwritable(UserError):
-    """The run directory can no longer be written: the run ends, since nothing could be recorded."""
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a failed write below `path` into a sentence.
-
-    Raises:
-        Unwritable: the disk is full, read-only or gone.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise Unwritable(
-            f"cannot write to '{error.filename or path}' ({error.strerror or error}{_free(path)}); make room or make "
-            "it writable: what is finished is kept, and the same command goes on from there"
-        ) from error
-
-
-def _free(path: Path) -> str:
-    try:
-        return f", {shutil.disk_usage(path).free / 1e6:.0f} MB free"
-    except OSError:
-        return ""
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Put `text` at `path` so that a reader, or a crash, sees the whole of it or the file as it was before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_WRITING}{_process()}")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _process() -> str:
-    """This process, for the names of what it has not finished; machines may share the file system."""
-    return f"{os.getpid()}@{socket.gethostname()}~"
-
-
-def _left_behind(path: Path) -> bool:
-    """Whether a process of this machine has named a file as unfinished and is gone."""
-    found = re.search(rf"(?:{_UNFINISHED}|{_WRITING})(\d+)@(.+?)~", path.name)
-    return found is not None and found[2] == socket.gethostname() and not psutil.pid_exists(int(found[1]))
+class Damaged(UserError):
+    """A record that is not what was written."""
 
 
 def to_json(data: Any) -> str:
@@ -155,22 +103,70 @@ def to_json(data: Any) -> str:
 
 def parse_result(text: str) -> Result:
     """The result that `to_json` has written; any of several exceptions if that is not what the text is."""
-    data = json.loads(text)
+    data = json.loads(text, parse_constant=_refuse)
     output = data.pop("output")
     scores = {name: Score(**score) for name, score in data.pop("scores").items()}
-    return Result(**data, output=None if output is None else Output(**output), scores=scores)
+    result = Result(**data, output=None if output is None else Output(**output), scores=scores)
+    _check(result)
+    return result
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is never written")
+
+
+def _check(result: Result) -> None:
+    """Raise TypeError or ValueError where a field holds what `to_json` does not write there."""
+    texts = [result.hash, result.suite, result.clip, result.variant, result.weights]
+    numbers = [result.seed, *result.measured.values()]
+    statuses = [result.status]
+    if result.output is not None:
+        texts += [result.output.path, result.output.sha256]
+        numbers += [result.output.width, result.output.height, result.output.frames]
+    for score in result.scores.values():
+        texts += [score.metric, score.identity, score.unit]
+        statuses.append(score.status)
+        if (score.value is None) == (score.status == "ok"):
+            raise ValueError(f"the value of '{score.metric}' does not go with its status")
+        if score.value is not None:
+            numbers.append(score.value)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(result.key, dict):
+        raise TypeError("something else stands in the place of a text")
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise TypeError("something else stands in the place of a number")
+    if not all(status in _STATUSES for status in statuses) or result.status == "ok" and result.output is None:
+        raise ValueError("it has no status, or one that does not go with the rest")
 
 
 def read_result(path: Path) -> Result:
     """The result in an item's file.
 
     Raises:
-        UserError: the file is damaged.
+        Damaged: the file is damaged.
+        UserError: it cannot be read.
     """
     try:
         return parse_result(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"'{path}' cannot be read ({error}); delete it to have the item run again") from error
+    except OSError as error:
+        raise UserError(
+            f"'{path}' cannot be read ({error.strerror}); make it readable, or delete it to have the item run again"
+        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise Damaged(f"'{path}' is damaged ({told}); delete it to have the item run again") from error
+
+
+def _cause(error: Damaged) -> str:
+    return "it holds another item's record" if error.__cause__ is None else type(error.__cause__).__name__
+
+
+def _output_of(path: Path) -> str | None:
+    """Where the frames of a record are, be it of another version, with fields that are not known here."""
+    try:
+        output = json.loads(path.read_text(encoding="utf-8"))["output"]
+        return None if output is None else str(output["path"])
+    except (OSError, ValueError, TypeError, KeyError):  # a record that nobody can read stands for no frames
+        return None
 
 
 class Store:
@@ -178,7 +174,6 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.damaged: list[Path] = []
         self._owners: dict[str, str] | None = None
 
     def check(self) -> None:
@@ -208,30 +203,58 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what processes of this machine that are gone had not finished writing."""
-        for folder in (self.root, self.root / "items", *(self.root / "outputs").glob("*")):
-            for path in folder.iterdir() if folder.is_dir() else ():
-                if _left_behind(path):
-                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        places = [self.root, *(self.root / name for name in ("items", "tracking")), *(self.root / "outputs").glob("*")]
+        with writing(self.root):
+            for folder in places:
+                for path in folder.iterdir() if folder.is_dir() else ():
+                    if left_behind(path):
+                        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def load(self, digest: str) -> Result | None:
         """The stored result of the item with this hash, None if there is none.
 
-        A damaged record is moved aside (`items/HASH.json.damaged`, and `damaged` names it): its item is made again.
+        Raises:
+            Damaged: the record is damaged.
+            UserError: it cannot be read.
         """
         path = self._item(digest)
-        if not path.is_file():
-            return None
         try:
             result = read_result(path)
-            if result.hash == digest:
-                return result
-        except UserError:
-            if not path.is_file():  # another process was faster
+        except UserError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
                 return None
-        with writing(path):
-            path.replace(aside := path.with_name(f"{path.name}.damaged"))
-        self.damaged.append(aside)
-        return None
+            raise
+        if result.hash != digest:
+            raise Damaged(f"'{path}' holds the record of another item; delete it to have the item run again")
+        return result
+
+    def sound(self, digest: str) -> Result | None:
+        """As `load`, and None as well where the record is damaged."""
+        try:
+            return self.load(digest)
+        except Damaged:
+            return None
+
+    def load_or_set_aside(self, digest: str) -> Result | None:
+        """As `sound`, for who will make the item again and holds its lock.
+
+        A damaged record is moved to `items/HASH.json.damaged`, where it stands for nothing and can be looked at.
+        """
+        try:
+            return self.load(digest)
+        except Damaged as error:
+            path = self._item(digest)
+            with writing(path):
+                path.replace(aside := path.with_name(f"{path.name}{_ASIDE}"))
+            print(f"'{path}' is damaged ({_cause(error)}): it is now '{aside}', and its item is made again",
+                  file=sys.stderr, flush=True)  # fmt: skip
+            return None
+
+    def aside(self, known: Iterable[str]) -> list[Path]:
+        """Damaged records of these items that were moved aside, by this process or another, now or earlier."""
+        hashes = set(known)
+        return sorted(path for path in (self.root / "items").glob(f"*.json{_ASIDE}")
+                      if path.name.removesuffix(f".json{_ASIDE}") in hashes)  # fmt: skip
 
     def others(self, known: Iterable[str]) -> int:
         """How many records the directory has beside those of these items."""
@@ -253,14 +276,14 @@ class Store:
                 self._item(str(other)).unlink(missing_ok=True)
         self.discard(output)
         for name in (output.name, f".{output.name}"):  # by a process that was killed; the second is the writer's own
-            for left in output.parent.glob(f"{glob.escape(name)}{_UNFINISHED}*"):
+            for left in output.parent.glob(f"{glob.escape(name)}{UNFINISHED}*"):
                 shutil.rmtree(left, ignore_errors=True)
 
     def _owner(self, path: str) -> str | None:
         """Hash of the item whose frames are at `path`. All items are read the first time that one is asked for."""
         if self._owners is None:
-            found = (self.load(file.stem) for file in (self.root / "items").glob("*.json"))
-            self._owners = {one.output.path: one.hash for one in found if one is not None and one.output is not None}
+            files = (self.root / "items").glob("*.json")
+            self._owners = {output: file.stem for file in files if (output := _output_of(file)) is not None}
         return self._owners.get(path)
 
     def lock(self, digest: str) -> Path:
@@ -280,7 +303,7 @@ class Store:
 
     def unfinished(self, output: Path) -> Path:
         """Where frames are written until all of them are there."""
-        return output.with_name(f"{output.name}{_UNFINISHED}{_process()}")
+        return output.with_name(f"{output.name}{UNFINISHED}{process_mark()}")
 
     def publish(self, unfinished: Path, output: Path) -> None:
         """Give complete frames their place, safe on the disk, in one step."""
@@ -296,7 +319,7 @@ class Store:
     def discard(self, output: Path) -> None:
         """Remove frames that no result stands for, and their folder's parent if that leaves it empty."""
         shutil.rmtree(output, ignore_errors=True)
-        if output.parent.is_dir() and not any(output.parent.iterdir()):
+        with suppress(OSError):  # it is not empty, or not there
             output.parent.rmdir()
 
     def has_output(self, result: Result) -> bool:

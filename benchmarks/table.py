@@ -75,13 +75,11 @@ def _shown(places: list[str]) -> list[str]:
     return places if len(places) <= MANY else [f"{len(places)} outputs, the first {places[0]}"]
 
 
-def of_directory(plan: Plan, store: Store) -> list[str]:
-    """What the run directory has beside this run's items: records that were damaged, and those of other items."""
-    lines = [f"- {path} was damaged, and its item was made again" for path in store.damaged]
-    if others := store.others(item.hash for item in plan.items):
-        lines.append(f"- {others} more items are in {store.root}, of other variants, clips, code or versions; they are "
-                     "kept, and not in these tables")  # fmt: skip
-    return lines
+def damaged(plan: Plan, store: Store) -> list[str]:
+    """Records of this run's items that were damaged."""
+    known = [item.hash for item in plan.items]
+    return [f"- {path} is a damaged record that was moved aside for its item to be made again; delete it to hear no "
+            "more of it" for path in store.aside(known)]  # fmt: skip
 
 
 def failures(plan: Plan, results: Results) -> list[str]:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from filelock import FileLock
 
-from benchmarks.store import to_json, write_atomic
+from benchmarks.disk import write_atomic
+from benchmarks.store import to_json
 from patchvsr.errors import UserError
 
 FOLDER = "tracking"
@@ -47,12 +48,17 @@ def without_password(text: str) -> str:
 
 
 class Queue:
-    """Events in a file, in order, each whole on the disk before `append` returns. Several processes may append."""
+    """Events in a file, in order, each whole on the disk before `append` returns. Several processes may append.
+
+    Attributes:
+        torn: whether `append` has found the event before its own cut short, by a kill or a full disk.
+    """
 
     def __init__(self, root: Path) -> None:
         folder = root / FOLDER
         self.path = folder / "queue.jsonl"
         self._lock = FileLock(folder / "queue.lock")
+        self.torn = False
 
     def append(self, event: Event) -> None:
         """Add an event. Raises OSError where that cannot be written."""
@@ -61,8 +67,8 @@ class Queue:
         with self._lock, self.path.open("a+b") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # a process was killed while it wrote
-                    line = b"\n" + line
+                if file.read(1) != b"\n":
+                    line, self.torn = b"\n" + line, True
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -70,7 +76,7 @@ class Queue:
     def read(self, offset: int = 0) -> Iterator[tuple[Event, int]]:
         """The events from a byte of the file on, each with the byte where the next begins.
 
-        One that a killed process left incomplete is given as `{"kind": "torn"}`.
+        What is no event, such as one that a killed process left incomplete, is given as `{"kind": "torn"}`.
         """
         if not self.path.is_file():
             return
@@ -80,10 +86,7 @@ class Queue:
                 if not line.endswith(b"\n"):
                     return
                 offset += len(line)
-                try:
-                    yield json.loads(line), offset
-                except ValueError:
-                    yield {"kind": "torn"}, offset
+                yield _event(line), offset
 
     def count(self, offset: int = 0) -> int:
         """The number of events from a byte on."""
@@ -92,6 +95,14 @@ class Queue:
     def size(self) -> int:
         """Bytes of the file."""
         return self.path.stat().st_size if self.path.is_file() else 0
+
+
+def _event(line: bytes) -> Event:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    return event if isinstance(event, dict) and "kind" in event else {"kind": "torn"}
 
 
 class State:
@@ -107,10 +118,10 @@ class State:
 
     def __init__(self, root: Path, uri: str) -> None:
         self._path, self._uri = root / FOLDER / "state.json", without_password(uri)
-        known = _load(self._path)["destinations"].get(self._uri, {})
-        self.offset: int = known.get("offset", 0)
-        self.runs: dict[str, str] = known.get("runs", {})
-        self.trouble: str | None = known.get("trouble")
+        known = _load(self._path)["destinations"].get(self._uri, _NOTHING)
+        self.offset: int = known["offset"]
+        self.runs: dict[str, str] = dict(known["runs"])
+        self.trouble: str | None = known["trouble"]
 
     def save(self) -> None:
         """Write it atomically, beside what other destinations have."""
@@ -125,10 +136,19 @@ def last_destination(root: Path) -> str | None:
     return _load(root / FOLDER / "state.json")["last"]
 
 
+_NOTHING: dict[str, Any] = {"offset": 0, "runs": {}, "trouble": None}
+
+
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"last": None, "destinations": {}}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        whole: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for known in (_NOTHING, *whole["destinations"].values()):
+            if not (isinstance(known["offset"], int) and isinstance(known["runs"], dict) and "trouble" in known):
+                raise TypeError("a destination lacks something")
+        if not isinstance(whole["last"], str | None):
+            raise TypeError("the last destination is none")
+        return whole
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"'{path}' is damaged; delete it: sending everything again makes no duplicates") from error

@@ -223,6 +223,10 @@ class MlflowTracker:
                 sender.stdin.close()
 
     def _sentence(self) -> str:
+        torn = "MLflow: an event was cut short, by a kill or a full disk, and is left out\n" if self._queue.torn else ""
+        return torn + self._where()
+
+    def _where(self) -> str:
         shown = without_password(self.uri)
         try:
             state = State(self._root, self.uri)

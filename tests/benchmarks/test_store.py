@@ -73,7 +73,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
 def test_a_damaged_item_is_named_with_what_to_do(tmp_path: Path, damage: str) -> None:
     (tmp_path / "items").mkdir()
     (tmp_path / "items" / "abc.json").write_text(damage)
-    with pytest.raises(UserError, match=r"abc\.json' cannot be read .*; delete it"):
+    with pytest.raises(UserError, match=r"abc\.json' is damaged .*; delete it"):
         read_result(tmp_path / "items" / "abc.json")
 
 
