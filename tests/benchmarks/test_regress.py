@@ -85,8 +85,8 @@ def test_a_planted_regression_is_caught_and_an_improvement_passes(
 
 
 def test_a_metric_that_is_best_at_one_is_worse_on_either_side(run: Path, file: Path) -> None:
-    """The darker variant's ratio is 0.5: nearer to 1 is better, from below and from above."""
-    for value, code in ((0.45, 1), (2.2, 1), (1.9, 0), (0.55, 0), (1.0, 0), (0.0, 1), (float("nan"), 1)):
+    """The darker variant's ratio is 0.5: nearer to 1 is better, from below and from above; nan is damage."""
+    for value, code in ((0.45, 1), (2.2, 1), (1.9, 0), (0.55, 0), (1.0, 0), (0.0, 1), (float("nan"), 2)):
         changed = edited(run, valued("ratio", lambda _, value=value: value), variant="dummy:gain=0.5")
         assert gate(changed, "--against", file) == code, value
 
