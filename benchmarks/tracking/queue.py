@@ -144,7 +144,7 @@ def _load(path: Path) -> dict[str, Any]:
         return {"last": None, "destinations": {}}
     try:
         whole: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for known in (_NOTHING, *whole["destinations"].values()):
+        for known in whole["destinations"].values():
             if not (isinstance(known["offset"], int) and isinstance(known["runs"], dict) and "trouble" in known):
                 raise TypeError("a destination lacks something")
         if not isinstance(whole["last"], str | None):
