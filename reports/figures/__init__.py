@@ -78,7 +78,7 @@ def save(figure: Figure, folder: Path, dpi: int = DPI) -> Saved:
     pdf, png = folder / f"{figure.name}.pdf", folder / f"{figure.name}.png"
     with styled():
         canvas = figure.draw()
-        canvas.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        canvas.savefig(pdf, dpi=dpi, metadata={"CreationDate": None, "Creator": None, "Producer": None})
         canvas.savefig(png, dpi=dpi, metadata={"Software": None})
     if figure.data:
         with (folder / f"{figure.name}.csv").open("w", newline="", encoding="utf-8") as file:
