@@ -51,6 +51,10 @@ def test_the_quantitative_table_says_what_it_stands_on(tmp_path: Path) -> None:
     assert [column.key for column in table.columns] == ["psnr", "lpips", "seam"]
     assert "3 clips of made x4 bicubic, means over 2 sources; float32, seed 0" in table.caption
     assert "psnr v1 [" in table.caption
+    (shots,) = made(tmp_path / "4", clips=("x__1", "x__2"))
+    assert "Clips of one source give no interval, so nothing is marked." in shots.caption
+    (costs,) = made(tmp_path / "5", "efficiency")
+    assert "Bold" not in costs.caption
     (alone,) = made(tmp_path / "2", clips=("x",))
     assert "One clip gives no interval, so nothing is marked." in alone.caption
     (unknown,) = made(tmp_path / "3", names=("psnr", "unheard_of"))
