@@ -7,6 +7,7 @@ command goes on from the last finished item.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
     from benchmarks.tracking import MlflowTracker
 
 
+REPORT = Path("runs") / "report"
+EXAMPLES = """examples:
+  python -m benchmarks.run --suite 4k --variants full,no_global,no_pos --frames 2 --dry-run
+  python -m benchmarks.run --lq clips/ --gt truth/ --variants full:steps=2,bicubic,basicvsr --fetch
+  python -m benchmarks.run --config sweep.yaml --jobs 4
+then:
+  python -m benchmarks.compare runs/4k --variants no_global,no_pos --against full
+  python -m reports.build runs/4k --out runs/report"""
+
+
 class _Parser(argparse.ArgumentParser):
     """Answers a wrong command line with one sentence instead of the whole usage."""
 
@@ -32,7 +43,10 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The command line; importing and building it is quick."""
-    made = _Parser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0].partition(": ")[2])
+    made = _Parser(
+        prog="python -m benchmarks.run", description=__doc__.splitlines()[0].partition(": ")[2], epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     source = made.add_mutually_exclusive_group()
     source.add_argument("--suite", metavar="NAME", help="a suite by name, such as 4k, or its YAML file")
     source.add_argument("--lq", metavar="DIR", type=Path, help="your own clips: videos, or folders of frames")
@@ -263,6 +277,7 @@ def _report(plan: Plan, results: Results, store: Store, out: TextIO) -> int:
     if reasons := notes(plan, results):
         print("\nwithout a value:\n" + "\n".join(reasons), file=out)
     print(f"\n{store.root}: records.csv outputs.csv summary.csv run.json, frames in outputs/", file=out)
+    print(f"to look at it: python -m reports.build {shlex.quote(str(store.root))} --out {REPORT}", file=out)
     if failed := failures(plan, results):
         print("\nfailed:\n" + "\n".join(f"- {line}" for line in failed), file=sys.stderr)
         return 1
