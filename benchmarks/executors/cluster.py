@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from patchvsr.errors import UserError
 
 _ANSWER = 5.0
 """Seconds that a head has to accept a connection, and then to answer."""
-_PATIENCE = 60.0
-"""Seconds that this machine's own part of the cluster has to answer."""
+_PATIENCE = 20.0
+"""Seconds that a head may be away in the midst of a run. After 60 Ray ends the process without asking."""
 _SENT = 8
 """Parts of an output that may wait to be fetched from a worker."""
 
@@ -68,6 +69,8 @@ class Cluster:
     def __init__(self, address: str | None, needs: Needs) -> None:
         self.needs = needs
         self._ray = _connect(address or os.environ.get("RAY_ADDRESS") or "auto")
+        self._head = self._ray.get_runtime_context().gcs_address
+        self._heard = time.monotonic()
         self._check()
 
     def __enter__(self) -> Cluster:
@@ -87,12 +90,35 @@ class Cluster:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._ray.shutdown()
+        if self._is_there():  # else Ray would wait for the head
+            self._ray.shutdown()
 
     def send(self, job: Job) -> Any:
         """Start the task of a job; `ready` and `take` understand what is returned."""
         with _connected():
             return self._task.remote(job, self._board)
+
+    def answers(self) -> bool:
+        """Whether the head was there within the last second; little may be asked of Ray while it is away.
+
+        Raises:
+            UserError: it has been away for long.
+        """
+        now = time.monotonic()
+        if now - self._heard < 1:
+            return True
+        if self._is_there():
+            self._heard = now
+        elif now - self._heard > _PATIENCE:
+            raise _broken(f"its head at '{self._head}' no longer answers")
+        return self._heard == now
+
+    def _is_there(self) -> bool:
+        try:
+            _probe(self._head)
+        except OSError:
+            return False
+        return True
 
     def ready(self, tasks: list[Any], seconds: float) -> list[Any]:
         """Those of the tasks that have a part to take, or have ended; waits until one has."""
@@ -129,12 +155,13 @@ class Cluster:
         except (WorkerCrashedError, NodeDiedError, ObjectLostError) as error:
             raise Lost(f"{type(error).__name__}: {_first_line(error)}") from error
         except RayError as error:
-            raise _broken(error) from error
+            raise _broken(_in_short(error)) from error
 
     def cancel(self, task: Any) -> None:
         """End a task, and its worker where it does not end on its own."""
-        with suppress(Exception):  # it may have ended, and the cluster with it
-            self._ray.cancel(task, force=True)
+        if self._is_there():
+            with suppress(Exception):  # it may have ended, and the cluster with it
+                self._ray.cancel(task, force=True)
 
     def shares(self) -> dict[str, float]:
         """Item hash to the finished share of its upscaling, of those that have reported since the last call."""
@@ -144,18 +171,17 @@ class Cluster:
 
     def slots(self) -> int:
         """Tasks that the nodes that are there now could run at once, were they otherwise idle."""
-        needed = self.needs.resources()
         with _connected():
-            nodes = self._nodes()
+            return self._room(self._ray.get(self._board.nodes.remote(), timeout=_PATIENCE))
+
+    def _room(self, nodes: list[dict[str, float]]) -> int:
+        needed = self.needs.resources()
         return sum(min(int(node.get(name, 0) // amount) for name, amount in needed.items()) for node in nodes)
 
-    def _nodes(self) -> list[dict[str, float]]:
-        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-
     def _check(self) -> None:
-        if self.slots():
+        needed, nodes = self.needs.resources(), _nodes(self._ray)
+        if self._room(nodes):
             return
-        needed, nodes = self.needs.resources(), self._nodes()
         best = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needed}
         self._ray.shutdown()
         raise UserError(f"no node of the Ray cluster has {_amounts(needed)} for a task (the most that one has: "
@@ -170,14 +196,27 @@ class Lost(Exception):
         self.out_of_memory = out_of_memory
 
 
+def _nodes(ray: Any) -> list[dict[str, float]]:
+    """What each node that is there has, by Ray's names."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 class _Board:
-    """Where workers report how far they are."""
+    """Where workers report how far they are, and nodes are counted.
+
+    Where the head has just gone, Ray would end a process that counts them: it had better not be the run's own.
+    """
 
     def __init__(self) -> None:
         self._shares: dict[str, float] = {}
 
     def put(self, digest: str, share: float) -> None:
         self._shares[digest] = share
+
+    def nodes(self) -> list[dict[str, float]]:
+        import ray
+
+        return _nodes(ray)
 
     def take(self) -> dict[str, float]:
         found, self._shares = self._shares, {}
@@ -196,14 +235,20 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        raise _broken(error) from error
+        raise _broken(_in_short(error)) from error
 
 
-def _broken(error: Exception) -> UserError:
+def _broken(why: str) -> UserError:
     return UserError(
-        f"the Ray cluster no longer runs the items ({type(error).__name__}: {_first_line(error)}); see that it is up "
-        "and what its logs say: what is finished is kept, and the same command goes on from there"
+        f"the Ray cluster no longer runs the items ({why}); see that it is up and what its logs say: what is "
+        "finished is kept, and the same command goes on from there"
     )
+
+
+def _in_short(error: Exception) -> str:
+    """The kind of an error of Ray's, its first line, and the last, where the cause stands if there are several."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    return f"{type(error).__name__}: {' ... '.join(dict.fromkeys((lines[0], lines[-1])))}"
 
 
 def _connect(address: str) -> Any:
@@ -213,6 +258,8 @@ def _connect(address: str) -> Any:
         import ray
     except ImportError as error:
         raise UserError(f"--executor ray needs Ray ({error}); pip install 'patchvsr[ray]'") from error
+    # Ray has no option for it: the logs of nodes that are lost would go to standard output, into the stream of events.
+    ray._private.worker._worker_logs_enabled = False
     advice = "start one with 'ray start --head', or give --address HOST:PORT of its head"
     if "://" in address:
         raise UserError(f"'{address}' is a Ray Client address; start the run on a node of the cluster, with HOST:PORT")

@@ -72,7 +72,6 @@ class _Run:
         self.request = replace(request, device=plan.device.type, dtype=dtype_name(plan.dtype))
         self.work = Work(plan, store, progress, how)
         self.metrics = tuple(name for name, metric in plan.metrics.items() if metric.available() is None)
-        self.by_hash = {item.hash: item for item in plan.items}
         self.flying: list[_Flight] = []
         self.slots = cluster.slots()
 
@@ -127,11 +126,16 @@ class _Run:
         if not self.flying:
             time.sleep(1.0)
             return
+        if not self.cluster.answers():
+            time.sleep(1.0)
+            return
         ready = self.cluster.ready([flight.parts for flight in self.flying], 1.0)
         if not ready:
             self._look_around()
-        for digest, share in self.cluster.shares().items():
-            self.progress(self.by_hash[digest], share)
+        shares = self.cluster.shares()  # some may come late, of items that are there already
+        for flight in self.flying:
+            if flight.item.hash in shares:
+                self.progress(flight.item, shares[flight.item.hash])
         for flight in [flight for flight in self.flying if flight.parts in ready]:
             try:
                 part = self.cluster.take(flight.parts)
