@@ -129,8 +129,13 @@ def _chosen(args: argparse.Namespace, study: Study) -> tuple[Study, list[str]]:
         raise UserError(f"--without cannot leave out '{study.base}', which the study compares with")
     metrics = tuple(args.metrics.split(",")) if args.metrics else study.metrics
     place = {name: value for name in PLACES if (value := getattr(args, name)) is not None}
-    if place.get("scale"):
-        place["scale"] = float(place["scale"])
+    if "scale" in place:
+        try:
+            place["scale"] = float(place["scale"])
+        except ValueError as error:
+            raise UserError(f"--scale {place['scale']} is not a number") from error
+    if place and not {"suite", "lq", "gt"} & set(place):
+        raise UserError(f"--{next(iter(place)).replace('_', '-')} goes with --suite, --lq or --gt; name the clips, too")
     entries = (Data(label=data_label(place), options=place),) if place else study.data
     narrowed = {name: value for name in ("frames", "clips") if (value := getattr(args, name)) is not None}
     return (

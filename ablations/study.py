@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,6 +28,7 @@ import yaml
 
 from benchmarks.suites import suite_name
 from patchvsr.errors import UserError, nearest
+from patchvsr.notation import split_list
 from patchvsr.registry import Registry
 
 Expectation = Literal["better", "worse", "different", "equivalent", "not_worse"]
@@ -189,8 +191,15 @@ def _study(name: str, data: dict[str, Any]) -> Study:
     if data["training"] not in get_args(Training):
         raise UserError(f"training is '{data['training']}'; write equal (arms have weights of their own, trained "
                         "alike) or inference (they share weights)")  # fmt: skip
+    if twice := {arm.variant for arm in arms if sum(other.variant == arm.variant for other in arms) > 1}:
+        raise UserError(f"the variant '{twice.pop()}' stands for two arms; leave one out")
     metrics = tuple(map(str, data["metrics"]))
-    baselines = tuple(map(str, data.get("baselines", [])))
+    baselines = tuple(_single(text) for text in data.get("baselines", []))
+    if twice := {name for name in baselines if [*known, *(arm.variant for arm in arms), *baselines].count(name) > 1}:
+        raise UserError(f"the baseline '{twice.pop()}' is there twice; leave one out")
+    entries = tuple(_data(entry) for entry in data["data"])
+    if twice := {one.label for one in entries if sum(other.label == one.label for other in entries) > 1}:
+        raise UserError(f"two entries of data are called '{twice.pop()}'; give each a label")
     claims = tuple(_claim(entry, base, [*known, *baselines], metrics) for entry in data.get("claims", []))
     return Study(
         name=name,
@@ -200,7 +209,7 @@ def _study(name: str, data: dict[str, Any]) -> Study:
         arms=arms,
         baselines=baselines,
         training=data["training"],
-        data=tuple(_data(entry) for entry in data["data"]),
+        data=entries,
         metrics=metrics,
         claims=claims,
         notes=tuple(map(str, data.get("notes", []))),
@@ -228,7 +237,10 @@ def _arms(data: dict[str, Any]) -> list[tuple[str, str]]:
 
     if "arms" in data:
         listed = data["arms"]
-        pairs = [(str(k), str(v)) for k, v in listed.items()] if isinstance(listed, dict) else [(t, t) for t in listed]
+        named = listed if isinstance(listed, dict) else {_single(text): text for text in listed}
+        if len(named) < len(listed):
+            raise UserError("an arm is listed twice; leave one out")
+        pairs = [(str(label), _single(text)) for label, text in named.items()]
     else:
         pairs = [(text, text) for text in _grid(data["base"], data.get("axis") or data["grid"])]
     skip = list(map(str, data.get("skip", [])))
@@ -241,6 +253,13 @@ def _arms(data: dict[str, Any]) -> list[tuple[str, str]]:
         except UserError as error:
             raise UserError(f"the arm '{text}' is not possible ({error}); put it under skip, or mend it") from error
     return kept
+
+
+def _single(text: Any) -> str:
+    """One variant or baseline, spelt as records spell it."""
+    if not isinstance(text, str) or len(found := split_list(text)) != 1:
+        raise UserError(f"{text!r} stands where one variant belongs, such as full or full:steps=2")
+    return found[0]
 
 
 def _grid(base: str, fields: dict[str, Any]) -> list[str]:
@@ -275,7 +294,11 @@ def _claim(entry: Any, base: str, labels: list[str], metrics: tuple[str, ...]) -
         raise UserError(f"the claim {entry!r} needs arm, metric and expect")
     if unknown := set(entry) - {"arm", "against", "metric", "expect", "margin"}:
         raise UserError(f"the claim {entry!r} has the unknown key '{unknown.pop()}'")
-    claim = Claim(**{"against": base, **entry})
+    margin = entry.get("margin")
+    if margin is not None and (type(margin) not in (int, float) or not isfinite(margin)):
+        raise UserError(f"the margin {margin!r} of a claim is not a number")
+    words = {key: str(value) for key, value in entry.items() if key != "margin"}
+    claim = Claim(**{"against": base, **words, "margin": margin})  # type: ignore[arg-type]
     for label in (claim.arm, claim.against):
         if label not in labels:
             raise UserError(f"a claim names the arm '{label}', which the study has not{nearest(label, labels)}")
@@ -284,8 +307,10 @@ def _claim(entry: Any, base: str, labels: list[str], metrics: tuple[str, ...]) -
     if claim.expect not in get_args(Expectation):
         raise UserError(f"a claim expects '{claim.expect}'{nearest(str(claim.expect), get_args(Expectation))}")
     needs = claim.expect in NEED_MARGIN
-    if needs != (claim.margin is not None) or (needs and not float(claim.margin or 0) > 0):
+    if needs != (claim.margin is not None) or (needs and not (claim.margin or 0) > 0):
         raise UserError(f"the claim {entry!r} needs a margin above 0 with {' and '.join(NEED_MARGIN)}, and none else")
+    if claim.arm == claim.against:
+        raise UserError(f"the claim {entry!r} compares '{claim.arm}' with itself; name another arm under against")
     return claim
 
 
@@ -296,12 +321,17 @@ def _data(entry: Any) -> Data:
         if key not in ("label", *_DATA):
             raise UserError(f"data has the unknown key '{key}'{nearest(str(key), ('label', *_DATA))}")
     options = {key: value for key, value in entry.items() if key != "label"}
+    if not {"suite", "lq", "gt"} & set(options):
+        raise UserError(f"the entry {entry!r} of data needs a suite, an lq, or a gt with a degradation")
+    clips = options.get("clips", [])
+    if not isinstance(clips, str) and not (isinstance(clips, list) and all(isinstance(clip, str) for clip in clips)):
+        raise UserError(f"clips of data is {clips!r}; it must be names of clips, numbers in quotes")
     return Data(label=str(entry.get("label") or data_label(options)), options=options)
 
 
 def data_label(options: Mapping[str, Any]) -> str:
     """A short name for clips: the suite or folder, with scale and degradation where these are given."""
     suite = options.get("suite")
-    place = suite_name(str(suite)) if suite else Path(str(options.get("lq") or options.get("gt") or "data")).name
+    place = suite_name(str(suite)) if suite else Path(str(options.get("lq") or options["gt"])).resolve().name
     scale = f"x{options['scale']:g}" if options.get("scale") else ""
     return "-".join(str(part) for part in (place, scale, options.get("degradation")) if part)

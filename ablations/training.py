@@ -9,7 +9,7 @@ import csv
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,9 @@ import yaml
 
 from ablations.study import Arm
 from patchvsr.errors import UserError
+from patchvsr.loading import weights_owner
 from patchvsr.training.__main__ import CONFIGS
+from patchvsr.training.checkpoint import NAME as CHECKPOINT
 from patchvsr.training.config import load_config
 from patchvsr.training.recipe import COMMON
 from patchvsr.upscaler import create
@@ -68,8 +70,17 @@ def trained_apart(arms: Sequence[Arm]) -> dict[str, list[Arm]]:
     """The arms by the part of their spec that is trained: those of one list share weights."""
     found: dict[str, list[Arm]] = {}
     for arm in arms:
-        found.setdefault(resolve(arm.variant).arm, []).append(arm)
+        found.setdefault(weights_owner(resolve(arm.variant)).arm, []).append(arm)
     return found
+
+
+def trained_variant(variant: str) -> str:
+    """What is trained for a variant: where parts are dropped at inference, `full` on its base."""
+    spec = resolve(variant)
+    if not spec.dropped_at_inference:
+        return variant
+    kept = ("base", "base_weights", "patch_blocks", "context_blocks")
+    return "full:" + ",".join(f"{key}={value}" for key in kept if (value := getattr(spec, key)))
 
 
 Runner = Callable[[list[str]], int]
@@ -104,19 +115,20 @@ def train(
     for arm in arms:
         if (base := resolve(arm.variant).base) != "nano":
             raise UserError(f"the arm '{arm.label}' is on '{base}', and only nano is trained here")
-    steps = _steps(apart, seeds, data, out, budget, run)
+    needed = {name: trained_variant(sharing[0].variant) for name, sharing in apart.items()}
+    steps = _steps(list(needed.values()), seeds, data, out, budget, run)
     weights: dict[str, list[Path]] = {arm.label: [] for arm in arms}
     for seed in seeds:
         common: Path | None = None
-        if any(_has_patch(resolve(sharing[0].variant)) for sharing in apart.values()):
+        if any(_has_patch(resolve(variant)) for variant in needed.values()):
             common = _one("nano-common", COMMON, steps["common"], seed, None, data, out / f"common-seed{seed}", run)
-        for sharing in apart.values():
-            spec = resolve(sharing[0].variant)
+        for name, sharing in apart.items():
+            spec = resolve(needed[name])
             start = common if _has_patch(spec) else None
             config = "nano-arm" if spec.diffusion else "nano-control"
             folder = out / f"{spec.arm.replace('/', '-')}-seed{seed}"
             kind = "arm" if spec.diffusion else "control"
-            file = _one(config, sharing[0].variant, steps[kind], seed, start, data, folder, run)
+            file = _one(config, needed[name], steps[kind], seed, start, data, folder, run)
             for arm in sharing:
                 weights[arm.label].append(file)
     return weights
@@ -125,8 +137,6 @@ def train(
 def with_weights(variant: str, file: Path) -> str:
     """The variant with its own trained weights."""
     return f'{variant}{"," if ":" in variant else ":"}weights="{file}"'
-
-
 
 
 def _has_patch(spec: VariantSpec) -> bool:
@@ -140,12 +150,17 @@ def _one(
     file = out / f"{resolve(variant).arm.replace('/', '-')}.safetensors"
     made = load_config(CONFIGS / f"{config}.yaml", {"variant": variant, "steps": steps, "seed": seed})
     made = load_config(CONFIGS / f"{config}.yaml", made.to_dict() | {"start": str(start) if start else ""})
-    settings = yaml.safe_dump(made.to_dict())
-    written = out / "config.yaml"
-    if file.is_file() and written.is_file() and written.read_text() == settings:
+    settings, where = yaml.safe_dump(made.to_dict()), f"{data.resolve()}\n"
+    written, drawn = out / "config.yaml", out / "data.txt"
+    if file.is_file() or (out / CHECKPOINT).is_file():
+        for path, text, what in ((written, settings, "other settings"), (drawn, where, "other data")):
+            if not path.is_file() or path.read_text() != text:
+                raise UserError(f"{out} holds a training with {what}; give another --out, or remove the folder")
+    if file.is_file():
         return file
     out.mkdir(parents=True, exist_ok=True)
     written.write_text(settings)
+    drawn.write_text(where)
     code = run(["--config", str(written), "--data", str(data), "--out", str(out)])
     if code or not file.is_file():
         raise UserError(
@@ -156,21 +171,21 @@ def _one(
 
 
 def _steps(
-    apart: Mapping[str, Sequence[Arm]], seeds: Sequence[int], data: Path, out: Path, budget: Budget, run: Runner
+    variants: Sequence[str], seeds: Sequence[int], data: Path, out: Path, budget: Budget, run: Runner
 ) -> dict[str, int]:
     """Steps of the common phase, of an arm's own, and of the control, which has as many as both together."""
     common, own = (load_config(CONFIGS / f"nano-{name}.yaml", {}).steps for name in ("common", "arm"))
     if budget.steps is not None:
         common, own = math.ceil(common * budget.steps / own), budget.steps
     if budget.minutes is not None:
-        share = _fraction(apart, seeds, data, out, budget.minutes, common, own, run)
+        share = _fraction(variants, seeds, data, out, budget.minutes, common, own, run)
         common, own = max(round(common * share), 1), max(round(own * share), 1)
     return {"common": common, "arm": own, "control": common + own}
 
 
 def _fraction(
-    apart: Mapping[str, Sequence[Arm]], seeds: Sequence[int], data: Path, out: Path, minutes: float, common: int,
-    own: int, run: Runner,
+    variants: Sequence[str], seeds: Sequence[int], data: Path, out: Path, minutes: float, common: int, own: int,
+    run: Runner,
 ) -> float:  # fmt: skip
     """The share of the configs' steps that the minutes allow, from a minute's training that is thrown away."""
     file = out / "budget.txt"
@@ -185,9 +200,9 @@ def _fraction(
     if not rows:
         raise UserError(f"{PROBE:g} minute is too short for 50 steps, to divide minutes by; give --budget steps=")
     second = float(rows[-1]["seconds"]) / int(rows[-1]["step"])
-    patched = any(_has_patch(resolve(sharing[0].variant)) for sharing in apart.values())
+    patched = any(_has_patch(resolve(variant)) for variant in variants)
     whole = len(seeds) * ((common if patched else 0) + sum(
-        own if resolve(sharing[0].variant).diffusion else common + own for sharing in apart.values()
+        own if resolve(variant).diffusion else common + own for variant in variants
     ))  # fmt: skip
     share = min(60 * minutes / (second * whole), 1.0)
     file.write_text(f"{minutes:g} {share:.6f}\n")

@@ -93,6 +93,8 @@ def test_options_that_do_not_fit_are_told(study: Path, capsys: pytest.CaptureFix
         (["--train"], "nothing to train"),
         (["--suite", "nowhere"], "could not be run"),
         (["--metrics", "psnrr"], "could not be run"),
+        (["--gt", ".", "--degradation", "bicubic", "--scale", "x"], "--scale x is not a number"),
+        (["--data-root", "."], "--data-root goes with --suite, --lq or --gt"),
     ]:
         assert run(study, *more) == 2
         assert expected in capsys.readouterr().err
@@ -137,6 +139,32 @@ def test_arms_are_trained_alike_from_one_start_and_only_once(tmp_path: Path) -> 
         train(arms[:1], [2], tmp_path, tmp_path / "out", Budget.of("steps=10"), lambda words: 2)
     with pytest.raises(UserError, match="only nano is trained here"):
         train([Arm(label="w", variant="full:base=wan2.1-1.3b")], [0], tmp_path, tmp_path, Budget(), fake)
+
+
+def finish(words: list[str]) -> int:
+    """A training that leaves its weights."""
+    out = Path(words[words.index("--out") + 1])
+    variant = training.yaml.safe_load(Path(words[1]).read_text())["variant"]
+    (out / f"{training.resolve(variant).arm.replace('/', '-')}.safetensors").write_bytes(b"w")
+    return 0
+
+
+def test_what_drops_parts_at_inference_has_the_weights_of_full(tmp_path: Path) -> None:
+    variants = {"dropped": "no_global:dropped_at_inference=true", "full": "full", "retrained": "no_global"}
+    arms = [Arm(label=label, variant=variant) for label, variant in variants.items()]
+    found = train(arms, [0], tmp_path, tmp_path / "out", Budget.of("steps=10"), finish)
+    assert found["dropped"] == found["full"] != found["retrained"]
+
+
+def test_weights_of_another_training_are_never_taken_for_this_one_s(tmp_path: Path) -> None:
+    arms, out, data = [Arm(label="full", variant="full")], tmp_path / "out", tmp_path / "data"
+    train(arms, [0], data, out, Budget.of("steps=10"), finish)
+    for _ in range(2):  # being refused once must change nothing
+        with pytest.raises(UserError, match="holds a training with other settings"):
+            train(arms, [0], data, out, Budget.of("steps=20"), finish)
+        with pytest.raises(UserError, match="holds a training with other data"):
+            train(arms, [0], tmp_path, out, Budget.of("steps=10"), finish)
+    train(arms, [0], data, out, Budget.of("steps=10"), lambda words: 2)  # all is there
 
 
 @pytest.mark.slow

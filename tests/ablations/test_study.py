@@ -51,6 +51,11 @@ def test_an_axis_and_a_grid_give_the_base_and_every_combination(tmp_path: Path) 
     assert "full:tile=192,modulation=average" in found.labels and len(found.arms) == 5
 
 
+def test_arms_are_spelt_as_records_spell_them(tmp_path: Path) -> None:
+    found = read_study(written(tmp_path, arms=["full", "full:steps=1, tile=192"], claims=[]))
+    assert found.arms[1].variant == "full:steps=1,tile=192"
+
+
 def test_a_path_and_a_name_find_a_study(tmp_path: Path) -> None:
     assert find_study(str(written(tmp_path))) == tmp_path / "mine.yaml"
     assert find_study("steps").name == "steps.yaml"
@@ -85,6 +90,16 @@ def test_a_path_and_a_name_find_a_study(tmp_path: Path) -> None:
         ({"claims": [{"arm": "full", "metric": "lpips", "expect": "worse", "p": 1}]}, "the unknown key 'p'"),
         ({"data": [{"suit": "4k"}]}, "data has the unknown key 'suit'; did you mean 'suite'"),
         ({"data": ["4k"]}, "must be a mapping"),
+        ({"data": [{"frames": 1}]}, "needs a suite, an lq, or a gt"),
+        ({"data": [{"suite": "golden", "clips": [9]}]}, "names of clips, numbers in quotes"),
+        ({"data": [{"suite": "golden"}, {"suite": "golden", "frames": 1}]}, "two entries of data are called 'golden'"),
+        ({"arms": ["full", {"a": 1}]}, "stands where one variant belongs"),
+        ({"arms": {"full": "full", "again": "full"}}, "the variant 'full' stands for two arms"),
+        ({"baselines": ["bicubic", "bicubic"]}, "the baseline 'bicubic' is there twice"),
+        ({"baselines": ["full"]}, "the baseline 'full' is there twice"),
+        ({"claims": [{"arm": 0.5, "metric": "lpips", "expect": "worse"}]}, "names the arm '0.5'"),
+        ({"claims": [{"arm": "full", "metric": "lpips", "expect": "worse"}]}, "compares 'full' with itself"),
+        ({"claims": [{"arm": "no_global", "metric": "lpips", "expect": "not_worse", "margin": "x"}]}, "not a number"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_that_names_the_file(tmp_path: Path, changes: dict, expected: str) -> None:
