@@ -80,6 +80,12 @@ def write_result(
     write_atomic(out / "claims.md", _markdown(study, left_out, findings, command))
 
 
+def forget(out: Path) -> None:
+    """Remove what a study found before, so that it cannot be taken for what a later run finds."""
+    for name in (NAME, "claims.md"):
+        (out / name).unlink(missing_ok=True)
+
+
 def _finite(data: Any) -> Any:
     """JSON has no NaN: an interval of one source is null."""
     if isinstance(data, dict):

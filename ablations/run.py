@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     training.add_argument("--train", action="store_true", help="train every arm afresh, all alike, before comparing")
     training.add_argument("--data", type=Path, metavar="DIR", help="what to train on: a folder of videos and stills")
     training.add_argument("--budget", metavar="B", help="steps=N of each arm, or minutes=M in all (default: as nano)")
-    training.add_argument("--seeds", default="0", metavar="LIST", help="a training of every arm for each (default: 0)")
+    training.add_argument("--seeds", metavar="LIST", help="a training of every arm for each (default: 0)")
     run = made.add_argument_group("passed on to benchmarks.run")
     run.add_argument("--jobs", metavar="N")
     for name in PASSED:
@@ -87,7 +87,7 @@ def _listing() -> str:
 
 def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from ablations.claims import conclusion, judge
-    from ablations.result import write_result
+    from ablations.result import forget, write_result
     from ablations.study import find_study, read_study
     from benchmarks.compare import read
 
@@ -96,6 +96,8 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     arms = _weighted(args, study, out)
     texts = [*(text for each in arms.values() for text in each), *study.baselines]
     runs = {data.label: out / data.label for data in study.data}
+    if not args.dry_run:
+        forget(out)  # what an earlier run found is not of these items
     failed = False
     for data in study.data:
         failed |= _benchmark(args, data, texts, study.metrics, runs[data.label])
@@ -112,7 +114,8 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     command = f"python -m ablations.run {shlex.join(arguments)}"
     write_result(out, study, arms, left_out, runs, findings, spread, command)
     lines = ["", study.title, study.question, *(f"- {one.sentence}" for one in findings)]
-    lines += [*(f"- Left out: {label}." for label in left_out), conclusion(findings)]
+    lines += [*(f"- {note}" for note in study.notes), *(f"- Left out: {label}." for label in left_out)]
+    lines.append(conclusion(findings))
     lines.append(f"{out}: study.json claims.md; tables and figures: python -m reports.build {out} --out DIR")
     print("\n".join(lines))
     return 0
@@ -136,6 +139,8 @@ def _chosen(args: argparse.Namespace, study: Study) -> tuple[Study, list[str]]:
             raise UserError(f"--scale {place['scale']} is not a number") from error
     if place and not {"suite", "lq", "gt"} & set(place):
         raise UserError(f"--{next(iter(place)).replace('_', '-')} goes with --suite, --lq or --gt; name the clips, too")
+    kept = [c for c in study.claims if c.metric in metrics and not {c.arm, c.against} & set(left_out)]
+    untested = tuple(f"Not tested in this run: {claim}." for claim in study.claims if claim not in kept)
     entries = (Data(label=data_label(place), options=place),) if place else study.data
     narrowed = {name: value for name in ("frames", "clips") if (value := getattr(args, name)) is not None}
     return (
@@ -145,11 +150,8 @@ def _chosen(args: argparse.Namespace, study: Study) -> tuple[Study, list[str]]:
             baselines=tuple(name for name in study.baselines if name not in left_out),
             metrics=metrics,
             data=tuple(replace(entry, options={**entry.options, **narrowed}) for entry in entries),
-            claims=tuple(
-                claim
-                for claim in study.claims
-                if claim.metric in metrics and not {claim.arm, claim.against} & set(left_out)
-            ),
+            claims=tuple(kept),
+            notes=(*study.notes, *untested),
         ),
         left_out,
     )
@@ -164,6 +166,8 @@ def _weighted(args: argparse.Namespace, study: Study, out: Path) -> dict[str, li
     from ablations.training import Budget, train, untrained, with_weights
 
     if not args.train:
+        if given := [f"--{name}" for name in ("data", "budget", "seeds") if getattr(args, name) is not None]:
+            raise UserError(f"{given[0]} is about training, and nothing is to be trained; add --train, or leave it out")
         if lacking := untrained(study.arms):
             names = ",".join(arm.label for arm in lacking)
             raise UserError(
@@ -176,12 +180,12 @@ def _weighted(args: argparse.Namespace, study: Study, out: Path) -> dict[str, li
     if args.data is None:
         raise UserError("--train needs --data DIR, a folder of videos and stills")
     try:
-        seeds = [int(seed) for seed in args.seeds.split(",")]
+        seeds = [int(seed) for seed in (args.seeds or "0").split(",")]
     except ValueError as error:
         raise UserError(f"--seeds {args.seeds} is not a list of whole numbers, such as 0,1,2") from error
     budget = Budget.of(args.budget)
     if args.dry_run:
-        print(f"would train {', '.join(study.labels[: len(study.arms)])} with seeds {args.seeds}", file=sys.stderr)
+        print(f"would train {', '.join(study.labels[: len(study.arms)])} with seeds {args.seeds or 0}", file=sys.stderr)
         return {arm.label: [arm.variant] for arm in study.arms}
     weights = train(study.arms, seeds, args.data, out / "training", budget)
     return {arm.label: [with_weights(arm.variant, file) for file in weights[arm.label]] for arm in study.arms}
@@ -212,6 +216,16 @@ def _benchmark(
     return code == 1
 
 
+def _mean(values: Mapping[str, float]) -> float:
+    """Over sources, each of which counts once."""
+    from benchmarks.compare import source_of
+
+    by_source: dict[str, list[float]] = {}
+    for clip, value in values.items():
+        by_source.setdefault(source_of(clip), []).append(value)
+    return fmean(fmean(each) for each in by_source.values())
+
+
 def _values(
     found: Mapping[str, Mapping[str, Mapping[str, float | None]]], arms: Mapping[str, Sequence[str]], study: Study
 ) -> tuple[Values, dict[str, dict[str, float]]]:
@@ -224,10 +238,12 @@ def _values(
     for metric, by_variant in found.items():
         for label, each in texts.items():
             seeds = [defined(dict(by_variant.get(text, {}))) for text in each]
-            clips = set.intersection(*(set(one) for one in seeds))
+            clips = set(seeds[0])
+            if any(set(one) != clips for one in seeds):
+                raise UserError(f"the seeds of '{label}' do not have '{metric}' on the same clips; complete the run")
             values.setdefault(metric, {})[label] = {clip: fmean(one[clip] for one in seeds) for clip in sorted(clips)}
             if len(seeds) > 1 and clips:
-                spread.setdefault(label, {})[metric] = stdev(fmean(one.values()) for one in seeds)
+                spread.setdefault(label, {})[metric] = stdev(_mean(one) for one in seeds)
     return values, spread
 
 

@@ -80,12 +80,9 @@ def _is_final(score: Score | None, metric: Metric) -> bool:
     return score.status in ("ok", "undefined") or (score.status == "unavailable" and metric.available() is not None)
 
 
-def make(item: WorkItem, upscaler: Upscaler, plan: Plan, store: Store, progress: Progress) -> Result:
-    """Upscale, write, score and record one item; whatever interrupts it leaves neither record nor frames."""
-    folder = store.root / item.output
-    store.make_room(item.hash, folder)
-    unfinished = store.unfinished(folder)
-    result = Result(
+def result_of(item: WorkItem, status: str = "ok", message: str | None = None) -> Result:
+    """What is recorded of an item before anything is known of its output; in full, where it failed elsewhere."""
+    return Result(
         hash=item.hash,
         key=item.key,
         suite=item.clip.clip.suite,
@@ -93,8 +90,17 @@ def make(item: WorkItem, upscaler: Upscaler, plan: Plan, store: Store, progress:
         variant=item.variant.text,
         seed=item.seed,
         weights=item.variant.weights.status,
-        status="ok",
+        status=status,
+        message=message,
     )
+
+
+def make(item: WorkItem, upscaler: Upscaler, plan: Plan, store: Store, progress: Progress) -> Result:
+    """Upscale, write, score and record one item; whatever interrupts it leaves neither record nor frames."""
+    folder = store.root / item.output
+    store.make_room(item.hash, folder)
+    unfinished = store.unfinished(folder)
+    result = result_of(item)
     try:
         _upscale(item, upscaler, plan, unfinished, result, progress)
         if result.status == "ok":

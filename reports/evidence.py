@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import isfinite, log
 from pathlib import Path
 from statistics import fmean
@@ -180,12 +179,6 @@ class Evidence:
     def _mean_values(self, setting: str, variants: Sequence[str], metric: str) -> dict[str, float]:
         each = [self.values(setting, variant, metric) for variant in variants]
         return {clip: fmean(one[clip] for one in each) for clip in each[0] if all(clip in one for one in each)}
-
-    @cached_property
-    def has_several_clips_of_a_source(self) -> bool:
-        """Whether means over sources differ from means over clips anywhere."""
-        of_settings = [self.clips(setting) for setting in self.settings]
-        return any(len({source_of(clip) for clip in clips}) < len(clips) for clips in of_settings)
 
     def _all(self, setting: str) -> list[Item]:
         by_variant = self._items[setting].values()

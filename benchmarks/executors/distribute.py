@@ -21,7 +21,7 @@ from filelock import FileLock
 from benchmarks.execute import Execution, Outcome, Work
 from benchmarks.executors.cluster import Cluster, Lost
 from benchmarks.executors.worker import Job, Part
-from benchmarks.item import Progress
+from benchmarks.item import Progress, result_of
 from benchmarks.plan import Plan, Request, WorkItem
 from benchmarks.store import Result, Store, parse_result, writing
 from patchvsr.devices import dtype_name
@@ -76,6 +76,7 @@ class _Run:
         self.slots = cluster.slots()
 
     def outcomes(self) -> Iterator[Outcome]:
+        """Send what has to be made, as many as the cluster has use for, and give each item as it is settled."""
         waiting, busy = deque(self.plan.items), deque[WorkItem]()
         while waiting or busy or self.flying:
             while waiting and len(self.flying) < max(1, self.slots * AHEAD):
@@ -188,17 +189,7 @@ class _Run:
             flight.parts = self.cluster.send(self._job(item))
             return None
         what = "Ray ended its worker for want of memory" if error.out_of_memory else "its worker was lost each time"
-        return Result(
-            hash=item.hash,
-            key=item.key,
-            suite=item.clip.clip.suite,
-            clip=item.clip.clip.name,
-            variant=item.variant.text,
-            seed=item.seed,
-            weights=item.variant.weights.status,
-            status="oom" if error.out_of_memory else "failed",
-            message=f"{what} ({error})",
-        )
+        return result_of(item, "oom" if error.out_of_memory else "failed", f"{what} ({error})")
 
     def _arrived(self, flight: _Flight, result: Result) -> Outcome:
         self.flying.remove(flight)

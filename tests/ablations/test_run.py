@@ -58,7 +58,8 @@ def test_a_study_from_outside_is_run_tested_and_gone_on_with(study: Path, capsys
 
 def test_arms_may_be_left_out_and_that_is_said(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(study, "--without", "none", "--metrics", "consistency") == 0
-    assert "Left out: none" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Left out: none" in said and "Not tested in this run: 'none' equals 'one' in psnr within 1.0." in said
     found = read_study_result(study.parent / "out")
     assert found.left_out == ["none"] and len(found.findings) == 1
     assert run(study, "--without", "one") == 2 and run(study, "--without", "x") == 2
@@ -85,6 +86,10 @@ def test_a_failed_item_leaves_claims_untested(
     monkeypatch.setattr(resize.Resize, "upscale", fail)
     assert run(study) == 1
     assert "so no claim was tested" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert run(study, "--retry-failed") == 0 and (study.parent / "out" / "study.json").is_file()
+    monkeypatch.setattr(resize.Resize, "upscale", fail)
+    assert run(study, "--clips", "triple", "--frames", "2") == 1  # other items: what was found of the first is gone
     assert not (study.parent / "out" / "study.json").exists()
 
 
@@ -98,6 +103,8 @@ def test_options_that_do_not_fit_are_told(study: Path, capsys: pytest.CaptureFix
     ]:
         assert run(study, *more) == 2
         assert expected in capsys.readouterr().err
+    assert run(study, "--budget", "steps=1") == 2
+    assert "--budget is about training, and nothing is to be trained" in capsys.readouterr().err
     study.write_text(FILE.replace("inference", "equal"))
     for more, expected in [
         (["--train"], "needs --data DIR"),

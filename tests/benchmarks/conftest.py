@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import stress
 from benchmarks.metrics import metrics
 from benchmarks.suites import derived
 from patchvsr.upscaler import upscalers
@@ -35,6 +36,13 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     # Collecting garbage takes 0.15 s once torch is loaded, and dozens of tiny items leave none.
     for module in ("execute", "memory"):
         monkeypatch.setattr(f"benchmarks.{module}.release_memory", lambda: None)
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """Two tiny clips, as ground truth."""
+    stress.make_clips(tmp_path / "clips", 2)
+    return tmp_path / "clips"
 
 
 @pytest.fixture

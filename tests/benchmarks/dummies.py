@@ -134,6 +134,12 @@ def bench(data: Path, variants: str, *more: str, metrics: str = "level,error", g
     return run.main([*where, "--variants", variants, "--metrics", metrics, *more])
 
 
+def command(clips: Path, out: Path, *more: str, variants: str = "bicubic,lanczos") -> list[str]:
+    """The arguments of a quick run on the fixture `clips`."""
+    made = ["--gt", str(clips), "--degradation", "bicubic", "--scale", "4", "--variants", variants, "--out", str(out)]
+    return [*made, "--no-mlflow", "--metrics", "psnr", "--device", "cpu", "--dtype", "float32", *more]
+
+
 def table(data: Path, name: str) -> list[dict[str, str]]:
     with open(data / "run" / name, newline="") as file:
         return list(csv.DictReader(file))

@@ -21,18 +21,8 @@ from benchmarks.store import FORMAT, Store, to_json
 from benchmarks.tracking.queue import Queue, State
 from patchvsr.errors import UserError
 from patchvsr.video import folder
+from tests.benchmarks.dummies import command
 from tests.benchmarks.test_store import result
-
-
-@pytest.fixture
-def clips(tmp_path: Path) -> Path:
-    stress.make_clips(tmp_path / "clips", 2)
-    return tmp_path / "clips"
-
-
-def command(clips: Path, out: Path, *more: str, variants: str = "bicubic,lanczos") -> list[str]:
-    made = ["--gt", str(clips), "--degradation", "bicubic", "--scale", "4", "--variants", variants, "--out", str(out)]
-    return [*made, "--no-mlflow", "--metrics", "psnr", "--device", "cpu", "--dtype", "float32", *more]
 
 
 @pytest.fixture

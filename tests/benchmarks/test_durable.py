@@ -19,17 +19,7 @@ from benchmarks.source import code_of
 from benchmarks.store import Output, Result, Score, Store
 from patchvsr.errors import UserError
 from patchvsr.upscaler import create
-
-
-@pytest.fixture
-def clips(tmp_path: Path) -> Path:
-    stress.make_clips(tmp_path / "clips", 2)
-    return tmp_path / "clips"
-
-
-def command(clips: Path, out: Path, *more: str, variants: str = "bicubic,lanczos") -> list[str]:
-    made = ["--gt", str(clips), "--degradation", "bicubic", "--scale", "4", "--variants", variants, "--out", str(out)]
-    return [*made, "--no-mlflow", "--metrics", "psnr", "--device", "cpu", "--dtype", "float32", *more]
+from tests.benchmarks.dummies import command
 
 
 def items(out: Path) -> dict[str, dict]:
