@@ -17,6 +17,8 @@ _ANSWER = 5.0
 """Seconds that a head has to accept a connection, and then to answer."""
 _PATIENCE = 20.0
 """Seconds that a head may be away in the midst of a run. After 60 Ray ends the process without asking."""
+_NEWS = 0.2
+"""Seconds to wait for what the board has to tell."""
 _SENT = 8
 """Parts of an output that may wait to be fetched from a worker."""
 
@@ -71,7 +73,8 @@ class Cluster:
         self._ray = _connect(address or os.environ.get("RAY_ADDRESS") or "auto")
         self._head = self._ray.get_runtime_context().gcs_address
         self._heard = time.monotonic()
-        self._check()
+        self._asked: dict[str, Any] = {}
+        self._slots = self._check()
 
     def __enter__(self) -> Cluster:
         ray = self._ray
@@ -165,23 +168,39 @@ class Cluster:
 
     def shares(self) -> dict[str, float]:
         """Item hash to the finished share of its upscaling, of those that have reported since the last call."""
-        with _connected():
-            found: dict[str, float] = self._ray.get(self._board.take.remote(), timeout=_PATIENCE)
+        found: dict[str, float] = self._board_says("take") or {}
         return found
 
     def slots(self) -> int:
-        """Tasks that the nodes that are there now could run at once, were they otherwise idle."""
+        """Tasks that the nodes that were there when last counted could run at once, were they otherwise idle."""
+        nodes = self._board_says("nodes")
+        if nodes is not None:
+            self._slots = self._room(nodes)
+        return self._slots
+
+    def _board_says(self, method: str) -> Any:
+        """What a method of the board returns; None while it has not answered, and a later call has the answer.
+
+        The board may take a minute to start on a busy machine, which must not hold up or end the run.
+        """
         with _connected():
-            return self._room(self._ray.get(self._board.nodes.remote(), timeout=_PATIENCE))
+            if method not in self._asked:
+                self._asked[method] = getattr(self._board, method).remote()
+            asked = self._asked[method]
+            if not self._ray.wait([asked], timeout=_NEWS)[0]:
+                return None
+            del self._asked[method]
+            return self._ray.get(asked, timeout=_PATIENCE)
 
     def _room(self, nodes: list[dict[str, float]]) -> int:
         needed = self.needs.resources()
         return sum(min(int(node.get(name, 0) // amount) for name, amount in needed.items()) for node in nodes)
 
-    def _check(self) -> None:
+    def _check(self) -> int:
+        """The slots at the start, at least one."""
         needed, nodes = self.needs.resources(), _nodes(self._ray)
-        if self._room(nodes):
-            return
+        if slots := self._room(nodes):
+            return slots
         best = {name: max((node.get(name, 0) for node in nodes), default=0) for name in needed}
         self._ray.shutdown()
         raise UserError(f"no node of the Ray cluster has {_amounts(needed)} for a task (the most that one has: "

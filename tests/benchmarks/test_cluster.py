@@ -112,17 +112,18 @@ def kill_at_work(data: Path, nodes: Any) -> None:
     nodes.remove_node(nodes.second, allow_graceful=False)
 
 
+@pytest.mark.timeout(900)  # workers import torch; on a machine whose cores are taken that is slow
 def test_a_node_that_is_lost_loses_nothing_and_doubles_nothing(
     data: Path, nodes: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run.main(command(data, "local")) == 1  # gain=3 fails
     (data / "slow.log").unlink()
-    killer = threading.Thread(target=kill_at_work, args=(data, nodes))
+    killer = threading.Thread(target=kill_at_work, args=(data, nodes), daemon=True)
     killer.start()
     capsys.readouterr()
     on_cluster = ["--executor", "ray", "--address", nodes.address, "--task", "cpus=1,memory_gib=0.1"]
     code = run.main(command(data, "ray", *on_cluster, "--progress", "json"))
-    killer.join()
+    killer.join(5)
     done = capsys.readouterr()
     assert code == 1, done.err
     assert stress.records(data / "ray") == stress.records(data / "local")
@@ -213,6 +214,29 @@ def test_parts_of_one_item_do_not_wait_for_another(nodes: Any) -> None:
         assert time.monotonic() - start < 5  # a second for each, where all had to be ready
         made.cancel(late)
     assert taken == [str(index) for index in range(20)]
+
+
+def test_a_board_that_is_slow_to_start_holds_nothing_up(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Board:
+        def __init__(self) -> None:
+            time.sleep(4)
+
+        def take(self) -> dict[str, float]:
+            return {"item": 0.5}
+
+        def nodes(self) -> list[dict[str, float]]:
+            return []
+
+    monkeypatch.setattr(cluster, "_Board", Board)
+    with cluster.Cluster(nodes.address, Needs()) as made:
+        start = time.monotonic()
+        assert made.shares() == {} and made.slots() > 0  # those of the start
+        assert time.monotonic() - start < 2
+        found: dict[str, float] = {}
+        while not found:
+            found = made.shares()
+        assert found == {"item": 0.5}  # what was asked for first is not lost
+        assert made.slots() == 0
 
 
 @pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
