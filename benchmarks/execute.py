@@ -139,9 +139,10 @@ class Work:
         return self._model[1]
 
     def forget_model(self) -> None:
-        """Let the model go."""
-        self._model = None
-        release_memory()
+        """Let the model go, if there is one: collecting garbage takes a quarter of a second."""
+        if self._model is not None:
+            self._model = None
+            release_memory()
 
     def stops(self, result: Result) -> bool:
         """Whether the run ends with this result."""
