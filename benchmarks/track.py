@@ -56,10 +56,12 @@ def replay(root: Path, uri: str | None) -> str:
         raise UserError(f"'{root}' has no {queue.path.relative_to(root)}; give the --out of a benchmarks.run")
     to = _destination(root, uri)
     try:
-        sent = Delivery(root, to).send(PATIENCE)
+        sent = (delivery := Delivery(root, to)).send(PATIENCE)
     except Unsent as error:
         raise UserError(f"not everything could be sent to {without_password(to)}, the rest waits: {error}") from error
-    return f"{without_password(to)}: {sent} events sent, {queue.count() - sent} were there already"
+    left = delivery.damaged + delivery.orphans.total()
+    told = f"{without_password(to)}: {sent} events sent, {queue.count() - sent - left} were there already"
+    return f"{told}; {delivery.left_out()}" if left else told
 
 
 def follow(root: Path, told: BinaryIO) -> None:
@@ -82,8 +84,10 @@ def follow(root: Path, told: BinaryIO) -> None:
     # Another run that makes the same database file at this moment is soon done with it.
     for _ in range(ATTEMPTS if job["uri"].startswith("sqlite") else 1):
         if _sent(delivery, PATIENCE):
-            return
+            break
         time.sleep(POLL)
+    if said := delivery.left_out():
+        print(said, file=sys.stderr, flush=True)
 
 
 def _sent(delivery: Delivery, patience: float = 0.0) -> bool:

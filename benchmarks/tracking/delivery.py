@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import socket
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,12 +55,17 @@ class Delivery:
         root: the run directory.
         uri: of the destination, as `benchmarks.tracking.queue.destination` gives it.
         watched: the invocation that goes on now, which gets system metrics.
+
+    Attributes:
+        damaged: number of events that cannot be read.
+        orphans: number of events that mean nothing without the first of their invocation, which is damaged, by it.
     """
 
     def __init__(self, root: Path, uri: str, watched: str | None = None) -> None:
         self._root, self._uri, self._watched = root, uri, watched
         self._queue, self._state = Queue(root), State(root, uri)
         self._lock = FileLock(root / FOLDER / "sender.lock")
+        self.damaged, self.orphans = 0, Counter[str]()
         self._begun: dict[str, Event] = {}
         self._experiments: dict[str, str] = {}
         self._models: dict[str, str] = {}
@@ -90,12 +96,11 @@ class Delivery:
             try:
                 if sent == 0:
                     self._knock()
-                self._deliver(event)
+                sent += self._deliver(event)
             except Exception as error:  # whatever goes wrong with a server, the event waits in the queue
                 self._state.trouble = self._line(error)
                 self._state.save()
                 raise Unsent(self._state.trouble) from error
-            sent += 1
             self._state.offset, self._state.trouble = after, None
             self._state.save()
         return sent
@@ -117,26 +122,38 @@ class Delivery:
         text = " ".join(str(error).split()).replace(self._uri.rstrip("/"), without_password(self._uri.rstrip("/")))
         return text_of(text if isinstance(error, UserError | Unsent) else f"{type(error).__name__}: {text}", 300)
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: Event) -> bool:
+        """Whether the event could be sent."""
         kind = event["kind"]
+        if kind == "torn":
+            self.damaged += 1
+            return False
         if kind == "started":
             self._start(event)
-        elif kind == "item":
-            self._item(self._start_of(event), event)
-        elif kind == "ended":
-            self._end(self._start_of(event), event)
+            return True
+        if (start := self._start_of(event)) is None:
+            self.orphans[event["invocation"]] += 1
+            return False
+        (self._item if kind == "item" else self._end)(start, event)
+        return True
 
-    def _start_of(self, event: Event) -> Event:
-        """The event with which the invocation of `event` began; it was sent before, perhaps by another process."""
+    def left_out(self) -> str:
+        """What could not be sent and never can be, in a sentence; empty if there is nothing."""
+        told = [f"{self.damaged} events cannot be read"] if self.damaged else []
+        told += [f"{count} lack the beginning of their invocation {name}" for name, count in self.orphans.items()]
+        return f"left out: in '{self._queue.path}' {', '.join(told)}; records are not touched by that" if told else ""
+
+    def _start_of(self, event: Event) -> Event | None:
+        """The event with which the invocation of `event` began, which was sent before, perhaps by another process; None
+        where that is damaged.
+        """
         invocation = event["invocation"]
         if invocation not in self._begun:
             for found, _ in self._queue.read():
                 if found["kind"] == "started" and found["invocation"] == invocation:
                     self._begun[invocation] = found
                     break
-            else:
-                raise UserError(f"{self._queue.path} lacks the beginning of invocation {invocation}")
-        return self._begun[invocation]
+        return self._begun.get(invocation)
 
     @cached_property
     def _client(self) -> MlflowClient:

@@ -336,6 +336,20 @@ def test_an_event_that_a_crash_cut_short_does_not_spoil_the_next(root: Path) -> 
     assert [event["kind"] for event, _ in queue.read()] == ["one", "torn", "three"]
 
 
+@pytest.mark.usefixtures("no_sender")
+def test_an_invocation_whose_beginning_is_damaged_holds_no_other_up(root: Path) -> None:
+    tracked(root)
+    queue = Queue(root)
+    queue.path.write_bytes(b"{" + queue.path.read_bytes())
+    tracked(root)  # the same number of events again
+    events = queue.count() // 2
+    said = track.replay(root, None)
+    assert f": {events} events sent, 0 were there already; left out: in" in said
+    assert f"1 events cannot be read, {events - 1} lack the beginning of their invocation" in said
+    assert len(runs(root)[1]) == 1
+    assert f": 0 events sent, {2 * events} were there already" in track.replay(root, None)
+
+
 def test_parameters_are_flat_unique_and_as_mlflow_allows_them() -> None:
     flat = flatten({"a": {"b": [1, 2], "c": [{"d": None}]}, "e(": "", "e)": "text", "f": {}})
     assert flat == {"a.b": "[1, 2]", "a.c.0.d": "null", "e_": '""', "e__": "text", "f": "{}"}
