@@ -232,7 +232,8 @@ class _Parts:
         """Write the pages."""
         from reports.html import build_html
 
-        build_html(self.material.evidence, self.made_tables, self.made_figures, self.folder / "html", self.command)
+        build_html(self.material.evidence, self.made_tables, self.made_figures, self.folder / "html", self.command,
+                   title=self.title, labels=self.material.labels)  # fmt: skip
 
     def told(self, out: Path) -> str:
         """What was made, in the folder as it was typed, and what was not and why."""

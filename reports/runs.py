@@ -82,7 +82,8 @@ class Run:
         """Processor or GPU, threads where it is a processor, and precision."""
         where = self.description["environment"]
         device = where["device"]
-        named = f"{where['cpu']} ({where['torch_threads']} threads)" if device == "cpu" else device
+        threads = f"{where['torch_threads']} thread{'' if where['torch_threads'] == 1 else 's'}"
+        named = f"{where['cpu']} ({threads})" if device == "cpu" else device
         return f"{named}, {self.description['dtype']}"
 
     @property

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 
 from benchmarks.suites import SuiteClip
 from patchvsr.errors import UserError
 from reports.evidence import Evidence
 from reports.figures import Saved
 from reports.html.pages import Clips, Site, by_clip
-from reports.html.pictures import Clip, Limits, make_clip
+from reports.html.pictures import Clip, Kind, Limits, make_clip
 from reports.html.sources import clips_of
 from reports.runs import Run
 from reports.table import Table
@@ -36,6 +38,8 @@ def build_html(
     out: Path,
     command: str,
     limits: Limits | None = None,
+    title: str = "PatchVSR: report",
+    labels: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report as one folder that opens from disk; a report that was there before is replaced when it is whole.
 
@@ -46,6 +50,8 @@ def build_html(
         out: the folder.
         command: what was typed to make the report.
         limits: how much of each clip is taken; by default 8 frames, and slices through 32.
+        title: of every page.
+        labels: variant to what readers see in its place; addresses, tooltips of records and commands keep the variant.
 
     Returns:
         Path of `index.html`.
@@ -60,8 +66,9 @@ def build_html(
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         _write_assets(unfinished)
-        clips = _clips(unfinished, evidence, limits or Limits())
-        index = Site(unfinished, evidence, clips, command).write(tables, figures)
+        names = shown_names(evidence, labels or {})
+        clips = _clips(unfinished, evidence, limits or Limits(), names)
+        index = Site(unfinished, evidence, clips, command, title, names).write(tables, figures)
         shutil.rmtree(out, ignore_errors=True)
         unfinished.rename(out)
     except OSError as error:
@@ -69,6 +76,14 @@ def build_html(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return out / index.name
+
+
+def shown_names(evidence: Evidence, labels: Mapping[str, str]) -> dict[str, str]:
+    """How each variant is called on the pages: by its label, with itself behind that where two would be the same."""
+    variants = dict.fromkeys(variant for setting in evidence.settings for variant in evidence.variants(setting))
+    named = {variant: labels.get(variant, variant) for variant in variants}
+    used = Counter([*named.values(), *get_args(Kind)])
+    return {v: name if used[name] == 1 or name == v else f"{name} ({v})" for v, name in named.items()}
 
 
 def _write_assets(out: Path) -> None:
@@ -84,13 +99,13 @@ def _write_assets(out: Path) -> None:
     (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
 
 
-def _clips(out: Path, evidence: Evidence, limits: Limits) -> Clips:
+def _clips(out: Path, evidence: Evidence, limits: Limits, names: Mapping[str, str]) -> Clips:
     """Every clip of the evidence, with its pictures put into the report."""
     made: dict[str, list[Clip]] = {}
     for setting in evidence.settings:
         sources, why = _sources([run for run in evidence.runs if run.setting == setting])
         made[setting] = [
-            make_clip(out, setting, items, sources.get(name), why or "the run's options name it no more", limits)
+            make_clip(out, setting, items, sources.get(name), why or "the run's options name it no more", limits, names)
             for name, items in by_clip(evidence, setting).items()
         ]
     return made

@@ -15,17 +15,20 @@ def _metric(evidence: Evidence, setting: str, name: str) -> dict[str, Any]:
     return {"name": name, "unit": evidence.unit(setting, name), "direction": evidence.direction(name)}
 
 
-def means(evidence: Evidence) -> list[dict[str, Any]]:
-    """Of each setting: its variants' means with their intervals, for quality against cost."""
-    return [_means(evidence, setting) for setting in evidence.settings]
+def means(evidence: Evidence, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Of each setting: its variants' means with their intervals, for quality against cost.
+
+    `names` says how each variant is called.
+    """
+    return [_means(evidence, setting, names) for setting in evidence.settings]
 
 
-def _means(evidence: Evidence, setting: str) -> dict[str, Any]:
+def _means(evidence: Evidence, setting: str, names: Mapping[str, str]) -> dict[str, Any]:
     described = [_metric(evidence, setting, name) for name in evidence.metrics(setting)]
     values: dict[str, dict[str, Any]] = {}
     for variant in evidence.variants(setting):
         cells = {metric["name"]: evidence.cell(setting, variant, metric["name"]) for metric in described}
-        values[variant] = {
+        values[names[variant]] = {
             name: {"mean": cell.mean, "low": cell.low, "high": cell.high} for name, cell in cells.items()
         }
     costs = [metric["name"] for metric in described if metric["unit"] in COSTS]
@@ -39,7 +42,7 @@ def _means(evidence: Evidence, setting: str) -> dict[str, Any]:
     }
 
 
-def per_clip(evidence: Evidence, setting: str) -> dict[str, Any]:
+def per_clip(evidence: Evidence, setting: str, names: Mapping[str, str]) -> dict[str, Any]:
     """Each metric of each variant on each clip: `values[metric][variant][clip]`, None where there is none."""
     clips = evidence.clips(setting)
     values: dict[str, list[list[float | None]]] = {}
@@ -48,7 +51,7 @@ def per_clip(evidence: Evidence, setting: str) -> dict[str, Any]:
         values[name] = [[_short(found.get(clip)) for clip in clips] for found in of_variants]
     return {
         "clips": clips,
-        "variants": evidence.variants(setting),
+        "variants": [names[variant] for variant in evidence.variants(setting)],
         "metrics": [_metric(evidence, setting, name) for name in values],
         "values": values,
     }
@@ -59,12 +62,14 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def per_frame(evidence: Evidence, setting: str, items: Mapping[str, Item]) -> dict[str, Any]:
+def per_frame(
+    evidence: Evidence, setting: str, items: Mapping[str, Item], names: Mapping[str, str]
+) -> dict[str, Any]:
     """Each metric that has values of single frames, by variant."""
     found: dict[str, dict[str, list[float | None]]] = {}
     for variant, item in items.items():
         for name, score in item.scores.items():
             if score.per_frame and value_of(item, name) is not None:
-                found.setdefault(name, {})[variant] = [_short(value) for value in score.per_frame]
+                found.setdefault(name, {})[names[variant]] = [_short(value) for value in score.per_frame]
     described = [_metric(evidence, setting, name) for name in evidence.metrics(setting) if name in found]
     return {"metrics": described, "values": found}

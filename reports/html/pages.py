@@ -31,10 +31,15 @@ class Site:
         evidence: what it may say.
         clips: with their pictures, already in the folder.
         command: what was typed to make the report.
+        title: of every page.
+        names: how each variant is called.
     """
 
-    def __init__(self, out: Path, evidence: Evidence, clips: Clips, command: str) -> None:
+    def __init__(
+        self, out: Path, evidence: Evidence, clips: Clips, command: str, title: str, names: Mapping[str, str]
+    ) -> None:
         self.out, self.evidence, self.clips, self.command = out, evidence, clips, command
+        self.title, self.names = title, names
         self.records = Records(evidence)
         self._templates = Environment(
             loader=PackageLoader("reports.html"),
@@ -59,8 +64,9 @@ class Site:
         """Render a page; in templates `root` leads from the page to the report's folder."""
         root = "../" * path.count("/")
         text = self._templates.get_template(template).render(
-            root=root, page=path, evidence=self.evidence, overview=_overview, **context
-        )
+            root=root, page=path, title=self.title, names=self.names, evidence=self.evidence, overview=_overview,
+            **context,
+        )  # fmt: skip
         target = self.out / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
@@ -79,7 +85,7 @@ class Site:
             sheet=sheet_of(tables[0], self.records) if tables else None,
             more=max(len(tables) - 1, 0),
             figures=shown,
-            means=charts.means(self.evidence),
+            means=charts.means(self.evidence, self.names),
             clips=self.clips,
             command=self.command,
         )
@@ -98,7 +104,7 @@ class Site:
             _overview(setting),
             setting=setting,
             clips=clips,
-            values=charts.per_clip(self.evidence, setting),
+            values=charts.per_clip(self.evidence, setting, self.names),
         )
         items_of = by_clip(self.evidence, setting)
         for at, clip in enumerate(clips):
@@ -110,8 +116,8 @@ class Site:
                 before=clips[at - 1] if at else None,
                 after=clips[at + 1] if at + 1 < len(clips) else None,
                 seeds=sorted({item.seed for item in items.values()}),
-                sheet=of_clip(self.evidence, self.records, setting, items),
-                frames=charts.per_frame(self.evidence, setting, items),
+                sheet=of_clip(self.evidence, self.records, setting, items, self.names),
+                frames=charts.per_frame(self.evidence, setting, items, self.names),
             )
 
     def _write_records(self, setting: str) -> None:

@@ -49,7 +49,7 @@ class Picture:
     """One thing to look at. Addresses are relative to the report's folder.
 
     Attributes:
-        name: the variant, or what it is.
+        name: how the variant is called, or what it is.
         frames: addresses of the frames shown, in the order of `Clip.shown`; empty where there are none.
         preview, preview_size: a small lossy picture of the first frame, its width and height.
         rows, columns: the pictures of position and time, where there is more than one frame.
@@ -109,8 +109,9 @@ class Clip:
 
 
 def make_clip(
-    out: Path, setting: str, items: Mapping[str, Item], source: SuiteClip | None, why: str, limits: Limits
-) -> Clip:
+    out: Path, setting: str, items: Mapping[str, Item], source: SuiteClip | None, why: str, limits: Limits,
+    names: Mapping[str, str],
+) -> Clip:  # fmt: skip
     """Put all pictures of a clip below `out/media`.
 
     Args:
@@ -120,6 +121,7 @@ def make_clip(
         source: the clip found again; None where it was not.
         why: why it was not.
         limits: how much is taken.
+        names: how each variant is called.
     """
     first = next(iter(items.values()))
     facts = first.key["clip"]
@@ -135,7 +137,7 @@ def make_clip(
         pictures += [maker.of_source("input", source.lq()), maker.of_source("ground truth", source.gt())]
     except UserError as error:
         notes.append(f"Input and ground truth are not shown: {error}.")
-    pictures += [maker.of_item(item) for item in items.values()]
+    pictures += [maker.of_item(item, names[variant]) for variant, item in items.items()]
     return Clip(
         setting=setting,
         name=first.clip,
@@ -186,7 +188,7 @@ class _Maker:
             preview_size=size,
         )  # fmt: skip
 
-    def of_item(self, item: Item) -> Picture:
+    def of_item(self, item: Item, name: str) -> Picture:
         """A variant's output, linked to the run's own files where that is possible."""
         cuts = item.cuts or {}
         try:
@@ -200,9 +202,9 @@ class _Maker:
             for index, address in zip(self.shown, addresses, strict=True):
                 link_or_copy(paths[index], self.out / address)
         except UserError as error:
-            return Picture(name=item.variant, kind="output", cuts=cuts, absent=str(error))
+            return Picture(name=name, kind="output", cuts=cuts, absent=str(error))
         return Picture(
-            name=item.variant, kind="output", frames=addresses, rows=rows, columns=columns, cuts=cuts,
+            name=name, kind="output", frames=addresses, rows=rows, columns=columns, cuts=cuts,
             preview=f"{folder}/preview.jpg", preview_size=size,
         )  # fmt: skip
 

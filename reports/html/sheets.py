@@ -166,11 +166,13 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def of_clip(evidence: Evidence, records: Records, setting: str, items: Mapping[str, Item]) -> Sheet:
-    """Every metric of every variant on one clip."""
+def of_clip(
+    evidence: Evidence, records: Records, setting: str, items: Mapping[str, Item], called: Mapping[str, str]
+) -> Sheet:
+    """Every metric of every variant on one clip; `called` says how each variant is called."""
     names = evidence.metrics(setting)
     lines = [
-        Line(label=variant, href=records.page(setting, variant), cells=_scores(item, names, records))
+        Line(label=called[variant], href=records.page(setting, variant), cells=_scores(item, names, records))
         for variant, item in items.items()
     ]
     heads = [headed(evidence, setting, name) for name in names]

@@ -17,6 +17,7 @@ from patchvsr.errors import UserError
 from reports.build import main
 from reports.evidence import gather
 from reports.html import build_html
+from reports.html.build import shown_names
 from reports.html.media import Slices, evenly, positions, take, write_preview
 from reports.html.pictures import Limits
 from reports.html.sheets import number
@@ -252,6 +253,30 @@ def test_reservations_are_on_every_page(copy: Path, tmp_path: Path) -> None:
     site = build_html(evidence, [], [], tmp_path / "site", COMMAND).parent
     for path in site.rglob("*.html"):
         assert "The weights of 'bicubic' and 'lanczos' were never trained." in Page(path).texts["li"]
+
+
+def test_a_title_and_labels_are_on_the_pages_whose_addresses_stay(run: Path, site: Path, tmp_path: Path) -> None:
+    labels = {"lanczos": "ours <3"}
+    named = build_html(gather([run]), [], [], tmp_path / "site", COMMAND, title="Our & study", labels=labels).parent
+    pages = sorted(path.relative_to(named) for path in named.rglob("*.html"))
+    assert pages == sorted(path.relative_to(site) for path in site.rglob("*.html"))
+    for path in pages:
+        assert Page(named / path).texts["title"][0].endswith("Our & study")
+    (overview,) = (named / "clips").glob("*.html")
+    assert Page(overview).texts["th"][1:3] == ["bicubic", "ours <3"]
+    assert "ours <3" in json.loads(Page(overview).data["clips-data"])["variants"]
+    assert [one["name"] for one in json.loads(Page(clip_page(named)).data["clip-data"])["pictures"]][2:] == [
+        "bicubic", "ours <3"]  # fmt: skip
+    (records,) = named.glob("records/*/lanczos.html")
+    assert Page(records).texts["h1"] == ["Records of ours <3"] and Page(records).texts["code"] == ["lanczos"]
+
+
+def test_labels_that_two_variants_would_share_name_the_variant_too(run: Path) -> None:
+    evidence = gather([run])
+    assert shown_names(evidence, {"lanczos": "bicubic"}) == {"bicubic": "bicubic", "lanczos": "bicubic (lanczos)"}
+    assert shown_names(evidence, {"lanczos": "input"}) == {"bicubic": "bicubic", "lanczos": "input (lanczos)"}
+    both = {"lanczos": "cheap", "bicubic": "cheap"}
+    assert shown_names(evidence, both) == {"bicubic": "cheap (bicubic)", "lanczos": "cheap (lanczos)"}
 
 
 def test_an_empty_run_is_refused(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

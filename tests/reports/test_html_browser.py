@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reports.evidence import gather
+from reports.html import build_html
 from tests.reports.chromium import Browser, browser
-from tests.reports.html_site import VARIANTS, clip_page, make_run, make_site
+from tests.reports.html_site import COMMAND, VARIANTS, clip_page, make_run, make_site
 
 TRANSFORMS = "[...document.querySelectorAll('.layer')].map(layer => layer.style.transform)"
 SHOWN = "[...document.querySelectorAll('.frame img')].map(image => image.src.slice(-12))"
@@ -263,6 +265,18 @@ def test_the_list_of_clips_shows_one_metric_and_leads_to_the_variant(page: Brows
     page.find("tbody tr td:nth-child(2) a").click()
     page.wait(SETTLED)
     assert page.run("Report.viewer.state.b.name") == VARIANTS[0]
+
+
+def test_a_label_that_is_no_plain_word_leads_to_its_variant(chromium: Browser, tmp_path: Path) -> None:
+    label = "ours & <b>more</b> 50 %"
+    evidence = gather([make_run(tmp_path)])
+    site = build_html(evidence, [], [], tmp_path / "site", COMMAND, labels={"lanczos": label}).parent
+    (overview,) = (site / "clips").glob("*.html")
+    chromium.open(overview)
+    chromium.find("tbody tr td:nth-child(3) a").click()
+    chromium.wait(SETTLED)
+    assert chromium.run("Report.viewer.state.b.name") == label
+    assert label in [option.get_attribute("textContent") for option in chromium.all("[data-b] option")]
 
 
 def test_a_frame_that_is_missing_is_said_in_its_place(chromium: Browser, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_scale_and_efficiency_tables(tmp_path: Path) -> None:
     assert names == ["scale-psnr", "scale-lpips", "scale-seam", "scale-seconds"]
     first, second = tables.get("efficiency")(material)
     assert [column.key for column in first.columns] == ["seconds"]
-    assert "a processor (1 threads), float32" in first.notes[0] and len(second.rows) == 2
+    assert "a processor (1 thread), float32" in first.notes[0] and len(second.rows) == 2
     with pytest.raises(NotHere, match="only one setting"):
         tables.get("scale")(collect(runs[:1]))
     with pytest.raises(NotHere, match="no folder of a study"):
