@@ -9,6 +9,7 @@ THREADS ?= 1
 TESTS ?= 2
 GATE ?= runs/golden
 GT ?= runs/GT
+STUDIES ?= components modulation steps position tiling noise_augmentation dropped_at_inference
 GOLDEN ?= benchmarks/golden/nano.json
 
 bin := $(VENV)/bin
@@ -55,7 +56,7 @@ golden: $(stamp)  ## Make $(GOLDEN) anew, after a change that is meant to change
 
 # $(GT) is made by benchmarks.holdout, see docs/results/README.md; what has run already is not run again.
 results: $(stamp)  ## Studies and the main table on the clips of GT, and their pages in docs/results
-	set -e; for study in components modulation steps position; do \
+	set -e; for study in $(STUDIES); do \
 		$(bin)/python -m ablations.run $$study --gt $(GT) --degradation bicubic --no-mlflow \
 			$$(test $$study != position || echo --without rope_offset); \
 		$(bin)/python -m reports.build runs/studies/$$study --no-html --dpi 100 --tables studies,claims \
@@ -65,7 +66,7 @@ results: $(stamp)  ## Studies and the main table on the clips of GT, and their p
 		--variants bicubic,basicvsr:weights=vimeo_bi,realesrgan,no_diffusion,fast,shifted,full
 	$(bin)/python -m reports.build runs/main --no-html --dpi 100 --tables quantitative,efficiency,protocols \
 		--figures pareto,ranks,seams --title "Main comparison" --out runs/reports/main
-	set -e; for page in components modulation steps position main; do \
+	set -e; for page in $(STUDIES) main; do \
 		sed -e "s#(figures/#($$page/#" -e '/^Every number/d' runs/reports/$$page/report.md > docs/results/$$page.md; \
 		mkdir -p docs/results/$$page; cp runs/reports/$$page/figures/*.png docs/results/$$page; done
 

@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class StudyResult:
         arms: label to its variants as typed, one for each seed of training.
         baselines: that ran beside the arms.
         left_out: labels of arms that were left out on request.
+        weights: variant to the `status` of its weights and the `sha256` of each file; empty in files of old.
         runs: set of clips to its run directory.
         findings: claims with what was found, as written (`sentence`, `outcome`, `claim`, ...).
         conclusion: one sentence.
@@ -51,6 +52,7 @@ class StudyResult:
     conclusion: str
     spread: Spread
     command: str
+    weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -69,6 +71,7 @@ def write_result(
         "baselines": list(study.baselines),
         "arms": {label: list(texts) for label, texts in arms.items()},
         "left_out": list(left_out),
+        "weights": _weights(runs.values()),
         "runs": {label: str(path.relative_to(out)) for label, path in runs.items()},
         "findings": [_finite(asdict(one)) for one in findings],
         "conclusion": conclusion(findings),
@@ -78,6 +81,12 @@ def write_result(
     }
     write_atomic(out / NAME, to_json(data))
     write_atomic(out / "claims.md", _markdown(study, left_out, findings, command))
+
+
+def _weights(runs: Iterable[Path]) -> dict[str, Any]:
+    """Variant to the status of its weights and the hash of each of their files, as its runs have them."""
+    described = (json.loads((run / "run.json").read_text(encoding="utf-8")) for run in runs)
+    return {variant["variant"]: variant["weights"] for one in described for variant in one["variants"]}
 
 
 def forget(out: Path) -> None:

@@ -62,6 +62,8 @@ def test_arms_may_be_left_out_and_that_is_said(study: Path, capsys: pytest.Captu
     assert "Left out: none" in said and "Not tested in this run: 'none' equals 'one' in psnr within 1.0." in said
     found = read_study_result(study.parent / "out")
     assert found.left_out == ["none"] and len(found.findings) == 1
+    assert [found.weights[name]["status"] for name in ("full:steps=1", "bicubic")] == ["trained", "none"]
+    assert all(len(digest) == 64 for digest in found.weights["full:steps=1"]["sha256"].values())
     assert run(study, "--without", "one") == 2 and run(study, "--without", "x") == 2
     said = capsys.readouterr().err
     assert "cannot leave out 'one'" in said and "names 'x', which is no arm" in said

@@ -29,6 +29,23 @@ def written(tmp_path: Path, **changes: Any) -> Path:
     return path
 
 
+def test_an_installed_package_adds_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(tmp_path)
+    (tmp_path / "lab_of_x.py").write_text(f"from pathlib import Path\nMINE = Path({str(file)!r})\n")
+    about = tmp_path / "lab_of_x-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-of-x\nVersion: 1.0\n")
+    points = "[patchvsr.studies]\nlab_x = lab_of_x:MINE\nlab_y = lab_of_x:OTHER\n"
+    (about / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(studies, "_entries", dict(studies._entries))
+    monkeypatch.setattr(studies, "_scanned", False)
+    assert {"lab_x", "components"} <= set(studies.names())
+    assert find_study("lab_x") == file and read_study(file).title == "T"
+    with pytest.raises(UserError, match=r"studies 'lab_y' \(lab_of_x:OTHER\) cannot be loaded"):
+        find_study("lab_y")
+
+
 @pytest.mark.parametrize("name", studies.names())
 def test_every_study_can_be_read_and_has_what_a_reader_needs(name: str) -> None:
     study = read_study(studies.get(name))
