@@ -60,7 +60,8 @@ results: $(stamp)  ## Studies and the main table on the clips of GT, and their p
 		$(bin)/python -m ablations.run $$study --gt $(GT) --degradation bicubic --no-mlflow \
 			$$(test $$study != position || echo --without rope_offset); \
 		$(bin)/python -m reports.build runs/studies/$$study --no-html --dpi 100 --tables studies,claims \
-			--figures pareto,ranks,seams --title "Study: $$study" --out runs/reports/$$study; done
+			--figures ranks,seams$$(case $$study in tiling|noise*|dropped*) ;; *) echo ,pareto;; esac) \
+			--title "Study: $$study" --out runs/reports/$$study; done
 	$(bin)/python -m benchmarks.run --gt $(GT) --degradation bicubic --no-mlflow --fetch --out runs/main \
 		--metrics psnr,ssim,lpips,niqe,consistency,grid,seam,seconds \
 		--variants bicubic,basicvsr:weights=vimeo_bi,realesrgan,no_diffusion,fast,shifted,full
