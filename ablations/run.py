@@ -121,13 +121,24 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     return 0
 
 
+def _labels(text: str, study: Study) -> list[str]:
+    """The labels in a list with commas, which labels may have themselves."""
+    parts, found = [part.strip() for part in text.split(",") if part.strip()], []
+    while parts:
+        lengths = range(len(parts), 0, -1)
+        known = [length for length in lengths if ",".join(parts[:length]) in study.labels]
+        if not known:
+            raise UserError(f"--without names '{parts[0]}', which is no arm; the study has {', '.join(study.labels)}")
+        found.append(",".join(parts[: known[0]]))
+        parts = parts[known[0] :]
+    return found
+
+
 def _chosen(args: argparse.Namespace, study: Study) -> tuple[Study, list[str]]:
     """The study with the command line's clips, metrics and omissions, and the labels that are left out."""
     from ablations.study import Data, data_label
 
-    left_out = [label.strip() for label in args.without.split(",") if label.strip()]
-    if unknown := [label for label in left_out if label not in study.labels]:
-        raise UserError(f"--without names '{unknown[0]}', which is no arm; the study has {', '.join(study.labels)}")
+    left_out = _labels(args.without, study)
     if study.base in left_out:
         raise UserError(f"--without cannot leave out '{study.base}', which the study compares with")
     metrics = tuple(args.metrics.split(",")) if args.metrics else study.metrics

@@ -3,15 +3,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from ablations import training
 from ablations.result import read_study_result
-from ablations.run import main
-from ablations.study import Arm
+from ablations.run import _labels, main
+from ablations.study import Arm, read_study
 from ablations.training import Budget, train
 from patchvsr.errors import UserError
 
@@ -67,6 +69,18 @@ def test_arms_may_be_left_out_and_that_is_said(study: Path, capsys: pytest.Captu
     assert run(study, "--without", "one") == 2 and run(study, "--without", "x") == 2
     said = capsys.readouterr().err
     assert "cannot leave out 'one'" in said and "names 'x', which is no arm" in said
+
+
+def test_labels_with_commas_can_be_left_out(tmp_path: Path) -> None:
+    arms = ["full", "full:steps=1,tile=192", "full:steps=1", "no_pos"]
+    data: dict[str, Any] = dict(base="full", arms=arms, training="inference", data=[{"suite": "golden"}])
+    data |= dict(title="T", question="Q?", metrics=["psnr"], claims=[dict(arm="no_pos", metric="psnr", expect="worse")])
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(data))
+    study = read_study(tmp_path / "s.yaml")
+    assert _labels("no_pos, full:steps=1,tile=192", study) == ["no_pos", "full:steps=1,tile=192"]
+    assert _labels("full:steps=1,no_pos,", study) == ["full:steps=1", "no_pos"] and _labels("", study) == []
+    with pytest.raises(UserError, match="names 'tile=192', which is no arm"):
+        _labels("no_pos,tile=192", study)
 
 
 def test_untrained_arms_are_refused_before_anything_runs(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
