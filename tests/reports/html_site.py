@@ -87,7 +87,9 @@ def make_site(run_directory: Path, out: Path) -> Path:
     """The report of a run; gives its folder."""
     evidence = gather([run_directory])
     figure = figure_in(out.parent / "saved")
-    return build_html(evidence, [table_of(evidence), table_of(evidence)], [figure], out, COMMAND).parent
+    title = "A title long enough to be wider than a telephone: what overlap and the size of tiles buy"
+    tables = [table_of(evidence), table_of(evidence)]
+    return build_html(evidence, tables, [figure], out, COMMAND, title=title).parent
 
 
 def clip_page(site: Path, clip: str = CLIPS[0]) -> Path:
