@@ -39,7 +39,7 @@ class Finding:
 
 
 def judge(claims: Sequence[Claim], values: Mapping[str, Values], interval: Interval = "t") -> list[Finding]:
-    """Test every claim on every set of clips.
+    """Test every claim on every set of clips, but for those that `untestable` names.
 
     Args:
         claims: of a study.
@@ -47,12 +47,25 @@ def judge(claims: Sequence[Claim], values: Mapping[str, Values], interval: Inter
         interval: as in `benchmarks.statistics.paired`.
 
     Raises:
-        UserError: an arm without values, or two arms that do not have them on the same clips.
+        UserError: an arm without values, two arms that do not have them on the same clips, or nothing that can be
+            tested.
     """
-    pairs = [(data, claim, _pair(claim, found, data, interval)) for data, found in values.items() for claim in claims]
+    asked = [(data, claim) for data in values for claim in claims]
+    left = [one for one in asked if one not in untestable(claims, values)] or asked
+    pairs = [(data, claim, _pair(claim, values[data], data, interval)) for data, claim in left]
     tested = [index for index, (_, claim, _) in enumerate(pairs) if claim.margin is None]
     corrected = dict(zip(tested, holm([pairs[index][2].p for index in tested]), strict=True))
     return [_finding(*pair, float(corrected.get(index, 1.0))) for index, pair in enumerate(pairs)]
+
+
+def untestable(claims: Sequence[Claim], values: Mapping[str, Values]) -> list[tuple[str, Claim]]:
+    """Sets of clips with the claims whose metric neither side has on any of them, as PSNR without a ground truth."""
+    return [
+        (data, claim)
+        for data, found in values.items()
+        for claim in claims
+        if not any(found.get(claim.metric, {}).get(label) for label in (claim.arm, claim.against))
+    ]
 
 
 def direction_of(metric: str) -> Direction:

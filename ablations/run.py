@@ -86,7 +86,7 @@ def _listing() -> str:
 
 
 def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from ablations.claims import conclusion, judge
+    from ablations.claims import conclusion, judge, untestable
     from ablations.result import forget, write_result
     from ablations.study import find_study, read_study
     from benchmarks.compare import read
@@ -111,6 +111,10 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     for label, path in runs.items():
         values[label], spread[label] = _values(read([path]), arms, study)
     findings = judge(study.claims, values, args.interval)
+    study = replace(study, notes=(*study.notes, *(
+        f"Not tested on {label}: {claim}; no clip there has '{claim.metric}'."
+        for label, claim in untestable(study.claims, values)
+    )))  # fmt: skip
     command = f"python -m ablations.run {shlex.join(arguments)}"
     write_result(out, study, arms, left_out, runs, findings, spread, command)
     lines = ["", study.title, study.question, *(f"- {one.sentence}" for one in findings)]

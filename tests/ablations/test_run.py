@@ -71,6 +71,24 @@ def test_arms_may_be_left_out_and_that_is_said(study: Path, capsys: pytest.Captu
     assert "cannot leave out 'one'" in said and "names 'x', which is no arm" in said
 
 
+def test_a_claim_without_values_on_some_clips_is_said_and_the_others_are_tested(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = study.parent / "lq" / "blind"
+    frames.mkdir(parents=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(frames / "0.png")
+    blind = f"{{lq: {frames.parent}, scale: 4, label: blind, frames: 1}}"
+    study.write_text(FILE.replace("frames: 1}]", f"frames: 1}}, {blind}]"))
+    assert run(study) == 0
+    said = capsys.readouterr().out
+    assert "Not tested on blind: 'none' equals 'one' in psnr within 1.0; no clip there has 'psnr'." in said
+    found = read_study_result(study.parent / "out")
+    tested = [(one["data"], one["claim"]["metric"]) for one in found.findings]
+    assert tested == [("small", "consistency"), ("small", "psnr"), ("blind", "consistency")]
+    assert run(study, "--lq", str(frames.parent), "--scale", "4", "--metrics", "psnr") == 2
+    assert "'psnr' of 'none' has no value on 'lq" in capsys.readouterr().err
+
+
 def test_labels_with_commas_can_be_left_out(tmp_path: Path) -> None:
     arms = ["full", "full:steps=1,tile=192", "full:steps=1", "no_pos"]
     data: dict[str, Any] = dict(base="full", arms=arms, training="inference", data=[{"suite": "golden"}])
