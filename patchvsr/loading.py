@@ -92,7 +92,8 @@ def load_control(
     control = RegressionControl.for_base(definition)
     load_strictly(control, state[0], control.state_dict(), state[1])
     use_channels_last(control)
-    return control.to(device, dtype).eval().requires_grad_(False), {"control": hashes["adapter"]}
+    cast(control, dtype)
+    return control.to(device).eval().requires_grad_(False), {"control": hashes["adapter"]}
 
 
 def load_model(
