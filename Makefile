@@ -54,6 +54,7 @@ golden: $(stamp)  ## Make $(GOLDEN) anew, after a change that is meant to change
 	$(call golden_run,OMP_NUM_THREADS=1 $(sse),$(GATE)-sse-1)
 	$(bin)/python -m benchmarks.regress $(addprefix $(GATE)-,1 2 avx2-1 avx2-2 sse-1) --against $(GOLDEN) --update
 
+# No quality against cost where all arms are equally good (tiling) or cost the same (noise, dropped).
 # $(GT) is made by benchmarks.holdout, see docs/results/README.md; what has run already is not run again.
 results: $(stamp)  ## Studies and the main table on the clips of GT, and their pages in docs/results
 	set -e; for study in $(STUDIES); do \

@@ -50,8 +50,8 @@ def judge(claims: Sequence[Claim], values: Mapping[str, Values], interval: Inter
         UserError: an arm without values, two arms that do not have them on the same clips, or nothing that can be
             tested.
     """
-    asked = [(data, claim) for data in values for claim in claims]
-    left = [one for one in asked if one not in untestable(claims, values)] or asked
+    asked, without = [(data, claim) for data in values for claim in claims], untestable(claims, values)
+    left = [one for one in asked if one not in without] or asked
     pairs = [(data, claim, _pair(claim, values[data], data, interval)) for data, claim in left]
     tested = [index for index, (_, claim, _) in enumerate(pairs) if claim.margin is None]
     corrected = dict(zip(tested, holm([pairs[index][2].p for index in tested]), strict=True))
